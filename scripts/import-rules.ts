@@ -68,6 +68,14 @@ export const rules: Readonly<Record<string, Rule>> = {
   memory: { imports: ['errors.ts', 'events/index.ts', 'handling/index.ts', 'bus'] },
   testing: { imports: ['index.ts', 'errors.ts', ...core, ...entryPoints, 'vitest', '@opentelemetry/api'] },
   contract: { imports: ['errors.ts', 'events', '@standard-schema/spec'] },
+  // What a person enters: the same grammar in the command line and in the page.
+  'filter-line': { imports: ['kit/spelling.ts', 'bus/index.ts', 'browsing/index.ts'] },
+  operator: {
+    imports: [
+      ...['errors.ts', 'redaction.ts', 'kit/options.ts', 'filter-line/index.ts'],
+      ...[...core, 'store/index.ts', 'subscriptions/index.ts'],
+    ],
+  },
   'cli-config.ts': { imports: ['create-event-bus.ts'] },
   cli: {
     imports: [
@@ -79,6 +87,8 @@ export const rules: Readonly<Record<string, Rule>> = {
         'create-event-bus.ts',
         'contract/index.ts',
         'events',
+        'filter-line/index.ts',
+        'operator/index.ts',
       ],
       ...[...core, ...entryPoints, 'postgres/index.ts', 'sqlite/index.ts'],
     ],

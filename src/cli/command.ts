@@ -1,6 +1,6 @@
+import type { ValueReader } from '../filter-line/index.ts'
 import type { ExitCode } from './exit-code.ts'
 import type { Terminal } from './terminal.ts'
-import type { ValueReader } from './values.ts'
 
 interface Described {
   /** One phrase for the help, without a full stop. */

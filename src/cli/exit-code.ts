@@ -1,3 +1,5 @@
+export { UsageError } from '../filter-line/index.ts'
+
 /** What a command ends with, so that scripts can react. Documented in docs/command-line.md. */
 export const EXIT = {
   done: 0,
@@ -15,9 +17,6 @@ export const EXIT = {
 } as const
 
 export type ExitCode = (typeof EXIT)[keyof typeof EXIT]
-
-/** The command line or the configuration is wrong. */
-export class UsageError extends Error {}
 
 /** What was asked for does not exist. */
 export class NotFoundError extends Error {}

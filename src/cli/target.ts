@@ -2,12 +2,12 @@ import { readFile } from 'node:fs/promises'
 import { resolve } from 'node:path'
 import type { ConfiguredBus, ConfiguredStore } from '../cli-config.ts'
 import { toError } from '../errors.ts'
+import { text } from '../filter-line/index.ts'
 import { rememberCredentials } from '../redaction.ts'
 import type { Invocation, OptionTable, OptionValues } from './command.ts'
 import { loadConfig } from './config-file.ts'
 import { UsageError } from './exit-code.ts'
 import type { Terminal } from './terminal.ts'
-import { text } from './values.ts'
 
 /** Options of all commands that need a bus. */
 export const busOptions = {

@@ -1,6 +1,6 @@
+import { place, text } from '../../filter-line/index.ts'
 import { type AnyCommand, defineCommand } from '../command.ts'
 import { busOptions } from '../target.ts'
-import { place, text } from '../values.ts'
 
 const by = {
   value: '<name>',

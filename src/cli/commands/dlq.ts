@@ -1,6 +1,6 @@
+import { integer, oneOf, rate, text } from '../../filter-line/index.ts'
 import { type AnyCommand, defineCommand } from '../command.ts'
 import { changeOptions, dlqOptions, filterOption } from '../dlq/options.ts'
-import { integer, oneOf, rate, text } from '../values.ts'
 
 const json = { about: 'print JSON' } as const
 const limit = { value: '<n>', about: 'at most this many', read: integer() } as const

@@ -1,6 +1,6 @@
+import { text } from '../../filter-line/index.ts'
 import { defineCommand } from '../command.ts'
 import { busOptions } from '../target.ts'
-import { text } from '../values.ts'
 
 export const doctor = defineCommand({
   name: 'doctor',

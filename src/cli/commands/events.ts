@@ -1,21 +1,6 @@
-import type { EventFilter } from '../../browsing/index.ts'
+import { duration, EVENT_KEYS, eventLine, integer, place, text } from '../../filter-line/index.ts'
 import { type AnyCommand, defineCommand, type OptionTable } from '../command.ts'
-import { type FilterKeys, filterLineOf } from '../filter-line.ts'
 import { logOptions } from '../target.ts'
-import { duration, integer, place, text, time } from '../values.ts'
-
-const KEYS: FilterKeys<EventFilter> = {
-  id: ['eventId', text],
-  type: ['eventTypes', (given) => given.split(',')],
-  aggregate: ['aggregateId', text],
-  'aggregate-type': ['aggregateType', text],
-  correlation: ['correlationId', text],
-  causation: ['causationId', text],
-  tenant: ['tenantId', text],
-  since: ['occurredSince', time],
-  before: ['occurredBefore', time],
-  text: ['text', text],
-}
 
 const common = {
   ...logOptions,
@@ -30,8 +15,8 @@ const common = {
 
 const filter = {
   value: '<line>',
-  about: `only events that match, such as 'type:OrderPlaced,OrderPaid aggregate:o-1'; keys: ${Object.keys(KEYS).join(', ')}`,
-  read: filterLineOf(KEYS, 'leave out --filter for all events'),
+  about: `only events that match, such as 'type:OrderPlaced,OrderPaid aggregate:o-1'; keys: ${EVENT_KEYS}`,
+  read: eventLine,
 } as const
 
 const browse = defineCommand({

@@ -1,6 +1,6 @@
+import { integer, text, time } from '../../filter-line/index.ts'
 import { type AnyCommand, defineCommand, type OptionTable } from '../command.ts'
 import { busOptions, logOptions } from '../target.ts'
-import { integer, text, time } from '../values.ts'
 
 const SCANNED = '100000'
 

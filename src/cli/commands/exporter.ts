@@ -1,6 +1,6 @@
+import { duration, integer, text } from '../../filter-line/index.ts'
 import { defineCommand } from '../command.ts'
 import { busOptions } from '../target.ts'
-import { duration, integer, text } from '../values.ts'
 
 export const exporter = defineCommand({
   name: 'exporter',

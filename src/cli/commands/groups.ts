@@ -1,6 +1,6 @@
+import { integer, text } from '../../filter-line/index.ts'
 import { type AnyCommand, defineCommand } from '../command.ts'
 import { busOptions } from '../target.ts'
-import { integer, text } from '../values.ts'
 
 const json = { about: 'print JSON' } as const
 

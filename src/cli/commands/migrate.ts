@@ -1,7 +1,7 @@
+import { integer } from '../../filter-line/index.ts'
 import { defineCommand } from '../command.ts'
 import { EXIT, UsageError } from '../exit-code.ts'
 import { storeOptions } from '../target.ts'
-import { integer } from '../values.ts'
 
 export const migrate = defineCommand({
   name: 'migrate',

@@ -1,6 +1,6 @@
+import { rate, text } from '../../filter-line/index.ts'
 import { defineCommand } from '../command.ts'
 import { busOptions } from '../target.ts'
-import { rate, text } from '../values.ts'
 
 export const publish = defineCommand({
   name: 'publish',

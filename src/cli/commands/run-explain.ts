@@ -1,9 +1,9 @@
 import type { BrowsedEvent } from '../../browsing/index.ts'
 import type { EventExplanation, ExplainedGroup, SearchReport } from '../../bus/index.ts'
+import { ageOf } from '../../filter-line/index.ts'
 import { EXIT, type ExitCode, NotFoundError } from '../exit-code.ts'
 import { type Column, plain, tableOf } from '../table.ts'
 import type { Terminal } from '../terminal.ts'
-import { ageOf } from '../values.ts'
 import { dataOf, type Invocation, openLogBus } from './run-events.ts'
 
 const STATES: Readonly<Record<ExplainedGroup['state'], string>> = {

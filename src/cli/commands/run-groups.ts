@@ -1,3 +1,4 @@
+import { ageOf } from '../../filter-line/index.ts'
 import type { GroupInfo, GroupPartition } from '../../transport/index.ts'
 import { confirmed } from '../confirm.ts'
 import { EXIT, type ExitCode } from '../exit-code.ts'
@@ -5,7 +6,6 @@ import { openBus } from '../open-bus.ts'
 import { type Column, tableOf } from '../table.ts'
 import type { BusTarget } from '../target.ts'
 import type { Terminal } from '../terminal.ts'
-import { ageOf } from '../values.ts'
 import type { ControlSettings } from './run-control.ts'
 
 interface Limits {

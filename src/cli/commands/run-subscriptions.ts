@@ -1,3 +1,4 @@
+import { ageOf } from '../../filter-line/index.ts'
 import { nearest } from '../../kit/spelling.ts'
 import type { ParkedEventKey } from '../../subscriptions/index.ts'
 import { EXIT, type ExitCode, NotFoundError } from '../exit-code.ts'
@@ -5,7 +6,6 @@ import { type OpenStores, openExistingStores } from '../open-stores.ts'
 import { type Column, tableOf } from '../table.ts'
 import type { StoreTarget } from '../target.ts'
 import type { Terminal } from '../terminal.ts'
-import { ageOf } from '../values.ts'
 
 interface SubscriptionLine {
   readonly name: string

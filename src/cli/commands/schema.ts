@@ -1,7 +1,7 @@
 import type { AsyncApiChannel } from '../../contract/index.ts'
+import { text } from '../../filter-line/index.ts'
 import { defineCommand } from '../command.ts'
 import { UsageError } from '../exit-code.ts'
-import { text } from '../values.ts'
 
 const BUSES = ['redis', 'rabbitmq', 'kafka'] as const
 

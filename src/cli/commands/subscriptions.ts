@@ -1,6 +1,6 @@
+import { integer } from '../../filter-line/index.ts'
 import { defineCommand } from '../command.ts'
 import { storeOptions } from '../target.ts'
-import { integer } from '../values.ts'
 
 export const subscriptions = defineCommand({
   name: 'subscriptions',

@@ -1,7 +1,6 @@
+import { DEAD_LETTER_KEYS, deadLetterLine, text } from '../../filter-line/index.ts'
 import type { OptionTable } from '../command.ts'
 import { busOptions } from '../target.ts'
-import { text } from '../values.ts'
-import { FILTER_KEYS, filterLine } from './filter.ts'
 
 /** Options of all commands on dead letters. */
 export const dlqOptions = {
@@ -17,8 +16,8 @@ export const dlqOptions = {
 export const filterOption = {
   filter: {
     value: '<line>',
-    about: `only those that match, such as 'group:billing error:TypeError since:2h'; keys: ${FILTER_KEYS}`,
-    read: filterLine,
+    about: `only those that match, such as 'group:billing error:TypeError since:2h'; keys: ${DEAD_LETTER_KEYS}`,
+    read: deadLetterLine,
   },
 } as const satisfies OptionTable
 

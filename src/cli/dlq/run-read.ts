@@ -1,8 +1,8 @@
 import type { DeadLetter, DeadLetterFilter, DeadLetterGroup, SummaryKey } from '../../bus/index.ts'
+import { ageOf } from '../../filter-line/index.ts'
 import { EXIT, type ExitCode, NotFoundError } from '../exit-code.ts'
 import { type Column, plain, tableOf } from '../table.ts'
 import type { Terminal } from '../terminal.ts'
-import { ageOf } from '../values.ts'
 import type { OpenDlq } from './context.ts'
 
 const ago = (at: Date | undefined) => (at === undefined ? undefined : `${ageOf(at)} ago`)

@@ -1,4 +1,4 @@
-import { UsageError } from './exit-code.ts'
+import { UsageError } from './usage-error.ts'
 
 /** Reads the text of an option. @throws UsageError */
 export type ValueReader<T> = (text: string) => T

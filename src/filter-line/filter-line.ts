@@ -1,5 +1,5 @@
 import { nearest } from '../kit/spelling.ts'
-import { UsageError } from './exit-code.ts'
+import { UsageError } from './usage-error.ts'
 import type { ValueReader } from './values.ts'
 
 /** The keys of a filter line, each with the field of a filter and the reader of its value. */

@@ -1,6 +1,6 @@
-import type { DeadLetterFilter } from '../../bus/index.ts'
-import { type FilterKeys, filterLineOf } from '../filter-line.ts'
-import { integer, oneOf, text, time } from '../values.ts'
+import type { DeadLetterFilter } from '../bus/index.ts'
+import { type FilterKeys, filterLineOf } from './filter-line.ts'
+import { integer, oneOf, text, time } from './values.ts'
 
 const REASONS = [
   'max_retries_exceeded',
@@ -26,6 +26,6 @@ const KEYS: FilterKeys<DeadLetterFilter> = {
   'max-replays': ['maxReplays', integer(0)],
 }
 
-export const FILTER_KEYS = Object.keys(KEYS).join(', ')
+export const DEAD_LETTER_KEYS = Object.keys(KEYS).join(', ')
 
-export const filterLine = filterLineOf<DeadLetterFilter>(KEYS, '--all means all dead letters')
+export const deadLetterLine = filterLineOf<DeadLetterFilter>(KEYS, '--all means all dead letters')

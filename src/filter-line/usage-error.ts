@@ -1,0 +1,2 @@
+/** A text that a person entered, such as an option of a command or a filter line, is wrong. */
+export class UsageError extends Error {}

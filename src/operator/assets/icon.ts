@@ -1,0 +1,2 @@
+/** The mark of the library: a spine with events on it. */
+export const icon = `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 32 32"><rect width="32" height="32" rx="7" fill="#3346b8"/><path d="M10 5v22" stroke="#fff" stroke-width="2.4" stroke-linecap="round"/><path d="M10 10h11M10 16h7M10 22h11" stroke="#aebbff" stroke-width="2.4" stroke-linecap="round"/><g fill="#fff"><circle cx="10" cy="10" r="2.6"/><circle cx="10" cy="16" r="2.6"/><circle cx="10" cy="22" r="2.6"/></g></svg>`

@@ -1,0 +1,159 @@
+import type { EventBus } from '../bus/index.ts'
+import { toError } from '../errors.ts'
+import type { GroupInfo } from '../transport/index.ts'
+import type { BusState } from './layout.ts'
+import type { StateKey } from './state.ts'
+
+/** Between two looks at a bus, in milliseconds. */
+const EVERY_MS = 5000
+/** How long the numbers of a group are kept, and how long a bus is looked at after its last viewer, in milliseconds. */
+const KEPT_MS = 15 * 60_000
+/** An answer that takes longer counts as none, in milliseconds. */
+const ANSWER_MS = 3000
+
+/** One look at the groups of a bus. */
+export interface GroupSample {
+  readonly at: number
+  /** The lag of each group; undefined if the broker does not report it. */
+  readonly lags: ReadonlyMap<string, number | undefined>
+}
+
+/** What is known of a bus. */
+export interface BusView {
+  /** As of the last answer; undefined before it. */
+  readonly groups: readonly GroupInfo[] | undefined
+  readonly answeredAt: Date | undefined
+  /** Why the broker did not answer the last time; undefined if it did. */
+  readonly problem: string | undefined
+  /** Since when it does not answer. */
+  readonly awaySince: Date | undefined
+  /** Oldest first, of the last 15 minutes. */
+  readonly samples: readonly GroupSample[]
+}
+
+/** Looks at the groups of each bus that somebody has open, so that pages answer at once, and show what was. */
+export class BusWatch {
+  static readonly key: StateKey<BusWatch> = {
+    create: ({ closed, buses }) => new BusWatch(buses, closed),
+  }
+
+  readonly #buses: ReadonlyMap<string, EventBus>
+  readonly #closed: AbortSignal
+  readonly #watched = new Map<string, Watched>()
+
+  private constructor(buses: ReadonlyMap<string, EventBus>, closed: AbortSignal) {
+    this.#buses = buses
+    this.#closed = closed
+  }
+
+  /** Notes that somebody looks at a bus. */
+  note(name: string | undefined): void {
+    if (name !== undefined) this.#get(name)?.wake()
+  }
+
+  stateOf(name: string): BusState {
+    const view = this.#get(name)?.view
+    if (view?.problem !== undefined) return { level: 'away', text: 'broker away' }
+    return view?.answeredAt === undefined
+      ? { level: 'unknown', text: 'connecting' }
+      : { level: 'ok', text: 'connected' }
+  }
+
+  /** What is known of a bus. Waits for the first answer, or for one after `freshMs`; at most 3 seconds. Never rejects. */
+  async view(name: string, freshMs = EVERY_MS): Promise<BusView> {
+    const watched = this.#get(name)
+    if (watched === undefined)
+      return {
+        groups: undefined,
+        answeredAt: undefined,
+        problem: undefined,
+        awaySince: undefined,
+        samples: [],
+      }
+    await watched.look(freshMs)
+    return watched.view
+  }
+
+  #get(name: string): Watched | undefined {
+    const known = this.#watched.get(name)
+    const bus = this.#buses.get(name)
+    if (known !== undefined || bus === undefined) return known
+    const fresh = new Watched(bus, this.#closed)
+    this.#watched.set(name, fresh)
+    return fresh
+  }
+}
+
+class Watched {
+  view: BusView = {
+    groups: undefined,
+    answeredAt: undefined,
+    problem: undefined,
+    awaySince: undefined,
+    samples: [],
+  }
+  readonly #bus: EventBus
+  readonly #closed: AbortSignal
+  #looking: Promise<void> | undefined
+  #lookedAt = Number.NEGATIVE_INFINITY
+  #wokenAt = 0
+  #timer: NodeJS.Timeout | undefined
+
+  constructor(bus: EventBus, closed: AbortSignal) {
+    this.#bus = bus
+    this.#closed = closed
+    closed.addEventListener('abort', () => clearInterval(this.#timer), { once: true })
+  }
+
+  /** Looks regularly from now on. */
+  wake(): void {
+    this.#wokenAt = Date.now()
+    if (this.#timer !== undefined || this.#closed.aborted) return
+    this.#timer = setInterval(() => this.#regularly(), EVERY_MS)
+    this.#timer.unref()
+  }
+
+  #regularly(): void {
+    if (Date.now() - this.#wokenAt > KEPT_MS) {
+      clearInterval(this.#timer)
+      this.#timer = undefined
+      return
+    }
+    void this.look(EVERY_MS / 2)
+  }
+
+  /** Asks the broker, unless the last answer is fresh. Never rejects. */
+  look(freshMs: number): Promise<void> {
+    if (performance.now() - this.#lookedAt < freshMs) return Promise.resolve()
+    this.#looking ??= this.#look().finally(() => {
+      this.#looking = undefined
+      this.#lookedAt = performance.now()
+    })
+    return this.#looking
+  }
+
+  async #look(): Promise<void> {
+    const late = Promise.withResolvers<never>()
+    const timer = setTimeout(
+      () => late.reject(new Error(`The broker has not answered for ${ANSWER_MS / 1000} seconds.`)),
+      ANSWER_MS,
+    )
+    const answer = this.#bus.admin.groups()
+    answer.catch(() => undefined) // it may fail after the deadline
+    try {
+      this.#answered(await Promise.race([answer, late.promise]))
+    } catch (thrown) {
+      const awaySince = this.view.awaySince ?? new Date()
+      this.view = { ...this.view, problem: toError(thrown).message, awaySince }
+    } finally {
+      clearTimeout(timer)
+    }
+  }
+
+  #answered(groups: readonly GroupInfo[]): void {
+    const at = Date.now()
+    const lags = new Map(groups.map(({ name, lag }) => [name, lag] as const))
+    const samples = [...this.view.samples.filter((sample) => at - sample.at < KEPT_MS), { at, lags }]
+    this.view = { groups, answeredAt: new Date(at), problem: undefined, awaySince: undefined, samples }
+  }
+}

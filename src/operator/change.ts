@@ -1,0 +1,54 @@
+import { toError } from '../errors.ts'
+import type { RequestContext } from './context.ts'
+import { HttpError } from './http-error.ts'
+import type { ChangeRoute, Done, Page } from './route.ts'
+
+/**
+ * Makes a change between its two records. If the first one cannot be stored, nothing is changed.
+ * @param permit - throws if the viewer may not do it.
+ */
+export async function runChange(
+  route: ChangeRoute,
+  context: RequestContext,
+  permit: () => void,
+): Promise<Response | Page> {
+  const { bus, ...params } = context.params
+  const base = {
+    action: route.action,
+    by: context.viewer.name,
+    why: context.why,
+    bus,
+    target: { ...params, ...route.target?.(context) },
+    count: 0,
+    text: undefined,
+  }
+  try {
+    permit()
+  } catch (thrown) {
+    await context.activity.start({ ...base, state: 'refused', text: toError(thrown).message })
+    throw thrown
+  }
+  const started = await context.activity.start({ ...base, state: 'started' })
+  let outcome: Done | Page | Response
+  try {
+    outcome = await route.handle(context)
+  } catch (thrown) {
+    const error = toError(thrown)
+    const isRefused = error instanceof HttpError && error.status === 403
+    const state = isRefused ? 'refused' : 'failed'
+    // The failure of the change is what the viewer must know.
+    await context.activity
+      .record({ ...started, state, text: context.mask.text(error.message) })
+      .catch(() => undefined)
+    throw thrown
+  }
+  if (!('goTo' in outcome)) {
+    // The form is shown again, or something is downloaded.
+    await context.activity.record({ ...started, state: 'done' })
+    return outcome
+  }
+  const { goTo, text, count = 1 } = outcome
+  await context.activity.record({ ...started, state: 'done', text, count })
+  const location = `${goTo}${goTo.includes('?') ? '&' : '?'}did=${started.id}`
+  return new Response(null, { status: 303, headers: { location } })
+}

@@ -1,0 +1,196 @@
+import { EventspineError, toError } from '../errors.ts'
+import { Activity } from './activity.ts'
+import { assetAt } from './assets/index.ts'
+import { BusWatch } from './bus-watch.ts'
+import { runChange } from './change.ts'
+import { RequestContext } from './context.ts'
+import { errorPage } from './error-page.ts'
+import { checkHost, checkOrigin, readForm } from './guards.ts'
+import { secured } from './headers.ts'
+import { HttpError } from './http-error.ts'
+import { documentOf, SECTIONS, sectionPath } from './layout.ts'
+import { Links } from './links.ts'
+import { Masker } from './mask.ts'
+import { mountOf } from './mount.ts'
+import { type OperatorOptions, type ResolvedOperatorOptions, resolveOperatorOptions } from './options.ts'
+import { routes } from './pages/index.ts'
+import { type FoundRoute, type Page, type Route, routesAt, type SectionName } from './route.ts'
+import { HandlerState } from './state.ts'
+import { mayDo, type Verb, type Viewer } from './viewer.ts'
+
+/** Answers the requests of the page. Pass it to a framework, or to `operatorListener` for Node.js. */
+export interface OperatorHandler extends AsyncDisposable {
+  (request: Request): Promise<Response>
+  /** Ends what the page does in the background. The buses stay open. Idempotent. */
+  close(): Promise<void>
+}
+
+/**
+ * Creates the operator's page: a handler of web-standard requests, which every framework can mount. It uses the buses that it is
+ * given, joins no consumer group, and does nothing while nobody looks.
+ *
+ * @throws ConfigError if an option is unknown, missing or wrong.
+ * @example
+ * const handler = createOperatorHandler({ buses: { orders: bus }, authorize: (request) => viewerOf(request) })
+ * app.mount('/ops', handler) // Hono
+ */
+export function createOperatorHandler(options: OperatorOptions): OperatorHandler {
+  const frame = new Frame(resolveOperatorOptions(options))
+  return Object.assign((request: Request) => frame.answer(request), {
+    close: () => frame.close(),
+    [Symbol.asyncDispose]: () => frame.close(),
+  })
+}
+
+/** A request behind the guards. */
+interface Visit {
+  readonly request: Request
+  readonly url: URL
+  /** Behind the prefix. */
+  readonly path: string
+  readonly base: string
+  viewer: Viewer | undefined
+  found: FoundRoute | undefined
+}
+
+class Frame {
+  readonly #options: ResolvedOperatorOptions
+  readonly #mask: Masker
+  readonly #activity: Activity
+  readonly #state: HandlerState
+  readonly #closing = new AbortController()
+  readonly #sections: ReadonlySet<SectionName>
+  readonly #routes: readonly Route[]
+
+  constructor(options: ResolvedOperatorOptions) {
+    this.#options = options
+    this.#mask = new Masker(options.mask)
+    this.#activity = new Activity(options.audit)
+    this.#state = new HandlerState({ closed: this.#closing.signal, buses: options.buses })
+    this.#routes = routes
+    this.#sections = new Set(SECTIONS.map(({ name }) => name).filter((name) => this.#hasPage(name)))
+  }
+
+  #hasPage(name: SectionName): boolean {
+    const path = ['/:bus', ...sectionPath(name)].join('/')
+    return this.#routes.some((route) => route.method === 'GET' && route.path === path)
+  }
+
+  close(): Promise<void> {
+    this.#closing.abort()
+    return Promise.resolve()
+  }
+
+  /** Never rejects. */
+  async answer(request: Request): Promise<Response> {
+    const visit = this.#visit(request)
+    try {
+      return secured(await this.#answer(visit))
+    } catch (thrown) {
+      return secured(this.#failed(visit, toError(thrown)))
+    }
+  }
+
+  #visit(request: Request): Visit {
+    const url = new URL(request.url)
+    const { base, path } = mountOf(request, url, this.#options.basePath)
+    return { request, url, path, base, viewer: undefined, found: undefined }
+  }
+
+  async #answer(visit: Visit): Promise<Response> {
+    const { request, path } = visit
+    checkHost(request, this.#options.hosts)
+    const asset = assetAt(path)
+    if (asset !== undefined) return assetResponse(asset.body, asset.type)
+    if (request.method === 'POST') checkOrigin(request)
+    const viewer = await this.#options.authorize(request)
+    if (viewer instanceof Response) return viewer
+    visit.viewer = viewer
+    const found = this.#find(visit)
+    visit.found = found
+    return this.#run(visit, found, viewer)
+  }
+
+  #find({ request, path }: Visit): FoundRoute {
+    const { method } = request
+    const found = routesAt(this.#routes, path)
+    const right = found.find(({ route }) => route.method === (method === 'HEAD' ? 'GET' : method))
+    if (right !== undefined) return right
+    if (found.length === 0) throw new HttpError(404, 'There is no such page.')
+    const allow = found.map(({ route }) => route.method).join(', ')
+    throw new HttpError(405, `This page takes ${allow}.`, { allow })
+  }
+
+  async #run(visit: Visit, found: FoundRoute, viewer: Viewer): Promise<Response> {
+    const { request } = visit
+    const { route } = found
+    const form = route.method === 'POST' ? await readForm(request) : new URLSearchParams()
+    const context = this.#context(visit, form, viewer)
+    const permit = () => this.#permit(route, context)
+    if (route.method === 'GET') {
+      permit()
+      this.#state.get(BusWatch.key).note(context.params['bus'])
+      const shown = await route.handle(context)
+      return shown instanceof Response ? shown : this.#document(visit, shown)
+    }
+    const outcome = await runChange(route, context, permit)
+    return outcome instanceof Response ? outcome : this.#document(visit, outcome)
+  }
+
+  #permit(route: Route, context: RequestContext): void {
+    const { bus, group } = context.params
+    if (bus !== undefined && !this.#options.buses.has(bus)) throw new HttpError(404, 'There is no such page.')
+    const verbs = new Set<Verb>(['see', ...(typeof route.verb === 'string' ? [route.verb] : route.verb)])
+    for (const verb of verbs) context.require(verb, group)
+  }
+
+  #context(visit: Visit, form: URLSearchParams, viewer: Viewer): RequestContext {
+    const { request, url } = visit
+    const params = visit.found?.params ?? {}
+    return new RequestContext({
+      ...this.#options,
+      ...{ request, url, params, form, viewer, busName: params['bus'] },
+      ...{ links: this.#links(visit), mask: this.#mask, activity: this.#activity, state: this.#state },
+    })
+  }
+
+  #links({ base, url, path, found }: Visit): Links {
+    return new Links(base, found?.params['bus'], url, path)
+  }
+
+  #document(visit: Visit, page: Page, headers: Readonly<Record<string, string>> = {}): Response {
+    const { viewer, found, url } = visit
+    const bus = found?.params['bus']
+    const mayEnter = (name: string) =>
+      viewer !== undefined && mayDo(viewer, 'see', { bus: name, group: undefined })
+    const known = bus !== undefined && mayEnter(bus) && this.#options.buses.has(bus) ? bus : undefined
+    const did = this.#activity.get(url.searchParams.get('did') ?? '')
+    const text = documentOf(page, {
+      links: this.#links(visit),
+      viewer: viewer?.name,
+      bus: known,
+      buses: [...this.#options.buses.keys()].filter(mayEnter),
+      sections: this.#sections,
+      environment: this.#options.environment,
+      busState: known === undefined ? undefined : this.#state.get(BusWatch.key).stateOf(known),
+      did: did?.by === viewer?.name ? did : undefined,
+    })
+    return new Response(text.toString(), {
+      status: page.status ?? 200,
+      headers: { 'content-type': 'text/html; charset=utf-8', ...headers },
+    })
+  }
+
+  #failed(visit: Visit, error: Error): Response {
+    const headers = error instanceof HttpError ? error.headers : {}
+    const page = errorPage(error, this.#mask)
+    if (page.status === 500 && !(error instanceof EventspineError)) console.error(error)
+    return this.#document(visit, page, headers)
+  }
+}
+
+function assetResponse(body: string, type: string): Response {
+  return new Response(body, {
+    headers: { 'content-type': type, 'cache-control': 'public, max-age=31536000, immutable' },
+  })
+}

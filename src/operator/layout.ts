@@ -1,0 +1,117 @@
+import type { OperatorAuditEntry } from './activity.ts'
+import { assetPath } from './assets/index.ts'
+import { flag, foreign, type Html, html } from './html.ts'
+import type { Links } from './links.ts'
+import type { Page, SectionName } from './route.ts'
+
+/** The sections, in the order of the navigation. */
+export const SECTIONS: readonly { readonly name: SectionName; readonly label: string }[] = [
+  { name: 'overview', label: 'Overview' },
+  { name: 'groups', label: 'Groups' },
+  { name: 'dead-letters', label: 'Dead letters' },
+  { name: 'events', label: 'Events' },
+  { name: 'live', label: 'Live' },
+  { name: 'map', label: 'Map' },
+  { name: 'subscriptions', label: 'Subscriptions' },
+  { name: 'activity', label: 'Activity' },
+]
+
+/** The segments of a section behind the bus. */
+export function sectionPath(name: SectionName): readonly string[] {
+  return name === 'overview' ? [] : [name]
+}
+
+/** How the broker of the bus is. */
+export interface BusState {
+  readonly level: 'ok' | 'away' | 'unknown'
+  readonly text: string
+}
+
+export interface LayoutParts {
+  readonly links: Links
+  /** Undefined before it is known who looks. */
+  readonly viewer: string | undefined
+  readonly bus: string | undefined
+  readonly buses: readonly string[]
+  /** The sections that have a page. */
+  readonly sections: ReadonlySet<SectionName>
+  readonly environment: string | undefined
+  readonly busState: BusState | undefined
+  /** The change that brought the viewer here. */
+  readonly did: OperatorAuditEntry | undefined
+}
+
+/** A whole document. */
+export function documentOf(page: Page, parts: LayoutParts): Html {
+  const { links, bus, did } = parts
+  const title = bus === undefined ? page.title : `${page.title} · ${bus}`
+  return html`<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="light dark">
+<title>${title} · eventspine</title>
+<link rel="icon" href="${links.to(assetPath('icon'))}" type="image/svg+xml">
+<link rel="stylesheet" href="${links.to(assetPath('style'))}">
+<script type="module" src="${links.to(assetPath('script'))}"></script>
+${page.refreshSeconds !== undefined && html`<noscript><meta http-equiv="refresh" content="${Math.max(10, page.refreshSeconds)}"></noscript>`}
+</head>
+<body${refreshOf(page)}>
+<a class="skip" href="#main">Skip to content</a>
+${topBar(parts)}
+${bus !== undefined && navigation(page, parts)}
+<main id="main" tabindex="-1">
+${did !== undefined && outcome(did)}
+${page.main}
+</main>
+<footer>
+<p>eventspine <kbd>?</kbd> <span>shows the keys</span></p>
+</footer>
+</body>
+</html>`
+}
+
+function refreshOf({ refreshSeconds }: Page): Html | undefined {
+  return refreshSeconds === undefined ? undefined : html` data-refresh="${refreshSeconds}"`
+}
+
+function topBar({ links, viewer, bus, buses, environment, busState, sections }: LayoutParts): Html {
+  return html`<header class="bar">
+<a class="brand" href="${links.to([])}">eventspine</a>
+${
+  buses.length > 0 &&
+  html`<nav class="buses" aria-label="Buses"><ul>${buses.map(
+    (name) => html`<li><a href="${links.to([name])}"${current(name === bus)}>${foreign(name)}</a></li>`,
+  )}</ul></nav>`
+}
+${environment !== undefined && html`<span class="environment${environment === 'production' && ' production'}">${environment}</span>`}
+${bus !== undefined && sections.has('events') && searchBox(links)}
+${busState !== undefined && html`<span class="health ${busState.level}" id="health" role="status"><span class="dot" aria-hidden="true"></span>${busState.text}</span>`}
+${viewer !== undefined && html`<span class="viewer">${foreign(viewer)}</span>`}
+</header>`
+}
+
+function searchBox(links: Links): Html {
+  return html`<form class="search" role="search" action="${links.bus(['events'])}">
+<label class="hidden" for="search">Filter of events</label>
+<input id="search" name="filter" type="search" placeholder="type:OrderCreated since:1h" autocomplete="off" spellcheck="false">
+</form>`
+}
+
+function navigation(page: Page, { links, sections }: LayoutParts): Html {
+  const shown = SECTIONS.filter(({ name }) => sections.has(name))
+  return html`<nav class="sections" aria-label="Sections"><ul>${shown.map(
+    ({ name, label }) =>
+      html`<li><a href="${links.bus(sectionPath(name))}"${current(name === page.section)}>${label}</a></li>`,
+  )}</ul></nav>`
+}
+
+function current(isCurrent: boolean): Html {
+  return isCurrent ? html` aria-current="page"` : flag('hidden', false)
+}
+
+function outcome({ state, text, action }: OperatorAuditEntry): Html {
+  const isGood = state === 'done' || state === 'started'
+  return html`<p class="outcome ${isGood ? 'good' : 'bad'}" role="status">${text ?? `${action}: ${state}`}</p>`
+}

@@ -1,0 +1,105 @@
+import { redact } from '../redaction.ts'
+
+/** Which values the page never shows. */
+export interface MaskOptions {
+  /**
+   * Parts of the names of fields and headers whose values are hidden, whatever their case. Default: `pass`, `token`, `secret`,
+   * `authorization`, `iban`, `ssn`.
+   */
+  readonly keys?: readonly string[]
+  /** Paths in payloads whose values are hidden, such as `card.number` or `lines.*.price`; `*` is any one field or index. */
+  readonly paths?: readonly string[]
+}
+
+export const DEFAULT_MASKED_KEYS: readonly string[] = [
+  'pass',
+  'token',
+  'secret',
+  'authorization',
+  'iban',
+  'ssn',
+]
+
+/** Stands for a value that is hidden. */
+export const MASK = '••••'
+/** A value that is hidden is removed from other texts, too, if it is at least this long. */
+const MIN_LENGTH = 4
+/** Values that are remembered of one payload. */
+const MAX_HIDDEN = 1000
+/** What lies deeper is not shown. */
+const MAX_DEPTH = 50
+
+/** A value as the page may show it. */
+export interface Masked {
+  readonly value: unknown
+  /** The texts that are hidden, longest first, for {@link Masker.text}. Never show them. */
+  readonly hidden: readonly string[]
+}
+
+/** Hides values on the server. Pages show no payload, header or error of an event that has not passed through it. */
+export class Masker {
+  readonly #keys: readonly string[]
+  readonly #paths: readonly (readonly string[])[]
+
+  constructor({ keys = DEFAULT_MASKED_KEYS, paths = [] }: MaskOptions = {}) {
+    this.#keys = keys.map((key) => key.toLowerCase())
+    this.#paths = paths.map((path) => path.split('.'))
+  }
+
+  /** A payload, decoded from JSON, as it may be shown. */
+  payload(value: unknown): Masked {
+    const hidden = new Set<string>()
+    const masked = this.#mask(value, [], hidden)
+    return { value: masked, hidden: [...hidden].sort((a, b) => b.length - a.length) }
+  }
+
+  headers(headers: Readonly<Record<string, string>>): Readonly<Record<string, string>> {
+    return Object.fromEntries(
+      Object.entries(headers).map(([name, value]) => [name, this.#isSecret(name) ? MASK : redact(value)]),
+    )
+  }
+
+  /** A text that may repeat values of a payload, such as an error, without those that are hidden. */
+  text(text: string, hidden: readonly string[] = []): string {
+    return hidden.reduce((clean, value) => clean.replaceAll(value, MASK), redact(text))
+  }
+
+  #mask(value: unknown, path: readonly string[], hidden: Set<string>): unknown {
+    if (path.length > MAX_DEPTH) return '…'
+    if (typeof value === 'string') return redact(value)
+    if (typeof value !== 'object' || value === null) return value
+    if (Array.isArray(value)) {
+      return value.map((item, index) => this.#field(String(index), item, path, hidden))
+    }
+    return Object.fromEntries(
+      Object.entries(value).map(([name, item]) => [name, this.#field(name, item, path, hidden)]),
+    )
+  }
+
+  #field(name: string, value: unknown, path: readonly string[], hidden: Set<string>): unknown {
+    const here = [...path, name]
+    if (!this.#isSecret(name) && !this.#paths.some((pattern) => matches(pattern, here))) {
+      return this.#mask(value, here, hidden)
+    }
+    remember(value, hidden)
+    return MASK
+  }
+
+  #isSecret(name: string): boolean {
+    const lower = name.toLowerCase()
+    return this.#keys.some((key) => lower.includes(key))
+  }
+}
+
+function matches(pattern: readonly string[], path: readonly string[]): boolean {
+  return (
+    pattern.length === path.length && pattern.every((part, index) => part === '*' || part === path[index])
+  )
+}
+
+function remember(value: unknown, hidden: Set<string>): void {
+  if (hidden.size >= MAX_HIDDEN) return
+  if (typeof value === 'object' && value !== null) {
+    for (const item of Object.values(value)) remember(item, hidden)
+  } else if (String(value).length >= MIN_LENGTH) hidden.add(String(value))
+}
