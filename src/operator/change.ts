@@ -44,7 +44,8 @@ export async function runChange(
   }
   if (!('goTo' in outcome)) {
     // The form is shown again, or something is downloaded.
-    await context.activity.record({ ...started, state: 'done' })
+    const isRefused = (outcome.status ?? 200) >= 400
+    await context.activity.record({ ...started, state: isRefused ? 'failed' : 'done' })
     return outcome
   }
   const { goTo, text, count = 1 } = outcome

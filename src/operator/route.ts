@@ -34,6 +34,7 @@ interface AnyRoute {
 /** A page, a download or a stream. It changes nothing. */
 export interface ReadRoute extends AnyRoute {
   readonly method: 'GET'
+  readonly action?: undefined
   handle(context: RequestContext): Promise<Page | Response>
 }
 
@@ -48,6 +49,13 @@ export interface ChangeRoute extends AnyRoute {
   handle(context: RequestContext): Promise<Done | Page | Response>
 }
 
+/** A form that is checked and shown again. It changes nothing, so it is not recorded. */
+export interface CheckRoute extends AnyRoute {
+  readonly method: 'POST'
+  readonly action?: undefined
+  handle(context: RequestContext): Promise<Page | Response>
+}
+
 /** A change was made. */
 export interface Done {
   /** Where the viewer goes on: a link of `context.links`. */
@@ -58,7 +66,7 @@ export interface Done {
   readonly count?: number
 }
 
-export type Route = ReadRoute | ChangeRoute
+export type Route = ReadRoute | ChangeRoute | CheckRoute
 
 export interface FoundRoute {
   readonly route: Route

@@ -1,4 +1,5 @@
 import type { EventCodec } from '../../codec/index.ts'
+import type { GenericEvent } from '../../events/index.ts'
 import type { HandlerRegistry } from '../../handling/handler-registry.ts'
 import { resolveOptions } from '../../kit/options.ts'
 import type { DeadLetterStore, ReplayRequest, StoredDeadLetter } from '../../transport/transport.ts'
@@ -105,6 +106,11 @@ export class DeadLetterQueue {
     await this.#connect()
     const letter = await this.#store.get(id)
     return letter === undefined ? undefined : this.#reader.describe(letter)
+  }
+
+  /** The event of a dead letter as it is stored, before upcasts; undefined if the body is no event. */
+  storedEvent(letter: Pick<DeadLetter, 'headers' | 'body'>): GenericEvent | undefined {
+    return this.#reader.storedEvent(letter)
   }
 
   /** Number of dead letters of all consumer groups, or of those that match, for which all are read. */

@@ -70,11 +70,7 @@ export class RabbitMQDeadLetterQueue {
   }
 
   /** The page after a letter, in the order of the listing. If that letter is gone, the page after its position. */
-  list(
-    limit: number,
-    start: PageStart | undefined,
-    listing?: DeadLetterListing,
-  ): Promise<ListedPage> {
+  list(limit: number, start: PageStart | undefined, listing?: DeadLetterListing): Promise<ListedPage> {
     return this.#exclusively<ListedPage>(
       (channel) =>
         listing?.order === 'newest'
