@@ -11,6 +11,7 @@ import { migrate } from './commands/migrate.ts'
 import { publish } from './commands/publish.ts'
 import { schema } from './commands/schema.ts'
 import { subscriptions } from './commands/subscriptions.ts'
+import { ui } from './commands/ui.ts'
 
 /** All commands, in the order of the help. */
 export const commands: readonly AnyCommand[] = [
@@ -22,6 +23,7 @@ export const commands: readonly AnyCommand[] = [
   publish,
   ...dlq,
   subscriptions,
+  ui,
   exporter,
   migrate,
   schema,

@@ -84,6 +84,27 @@ export async function busTarget({ url, options, terminal }: BusInvocation): Prom
   return { ...target, options: { ...found?.[1].options, ...prefix }, events }
 }
 
+/** As {@link busTarget}, but all buses of the configuration if the command line and the environment name none. */
+export async function busTargets(invocation: BusInvocation): Promise<readonly BusTarget[]> {
+  const { url, options, terminal } = invocation
+  const { EVENTSPINE_CONFIG, ...environment } = terminal.environment
+  const { EVENTSPINE_URL, EVENTSPINE_URL_FILE, EVENTSPINE_BUS } = environment
+  const given = [
+    url,
+    options.url,
+    options['url-file'],
+    options.bus,
+    EVENTSPINE_URL,
+    EVENTSPINE_URL_FILE,
+    EVENTSPINE_BUS,
+  ]
+  if (given.some((one) => one !== undefined)) return [await busTarget(invocation)]
+  const { buses } = await loadConfig(terminal.workingDirectory, options.config ?? EVENTSPINE_CONFIG)
+  const names = Object.keys(buses)
+  if (names.length < 2) return [await busTarget(invocation)]
+  return Promise.all(names.map((bus) => busTarget({ ...invocation, options: { ...options, bus } })))
+}
+
 /** Flag before environment before file. @throws UsageError if no store is named, or several could be meant. */
 export async function storeTarget({ url, options, terminal }: StoreInvocation): Promise<StoreTarget> {
   const config = await loadConfig(

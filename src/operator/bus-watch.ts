@@ -1,13 +1,15 @@
-import type { EventBus } from '../bus/index.ts'
+import { BrokerEventBus, type EventBus } from '../bus/index.ts'
 import { toError } from '../errors.ts'
 import type { GroupInfo } from '../transport/index.ts'
 import type { BusState } from './layout.ts'
 import type { StateKey } from './state.ts'
 
-/** Between two looks at a bus, in milliseconds. */
+/** Between two looks at a bus that somebody has open, in milliseconds. */
 const EVERY_MS = 5000
+/** The groups that a page shows are no older, in milliseconds. */
+const FRESH_MS = 1500
 /** How long the numbers of a group are kept, and how long a bus is looked at after its last viewer, in milliseconds. */
-const KEPT_MS = 15 * 60_000
+export const SHOWN_MS = 15 * 60_000
 /** An answer that takes longer counts as none, in milliseconds. */
 const ANSWER_MS = 3000
 
@@ -25,10 +27,24 @@ export interface BusView {
   readonly answeredAt: Date | undefined
   /** Why the broker did not answer the last time; undefined if it did. */
   readonly problem: string | undefined
+  /** How to fix it, if that is known. */
+  readonly remedy: string | undefined
   /** Since when it does not answer. */
   readonly awaySince: Date | undefined
   /** Oldest first, of the last 15 minutes. */
   readonly samples: readonly GroupSample[]
+  /** True if the bus runs its handlers itself: it has no broker and no groups. */
+  readonly isInMemory: boolean
+}
+
+const NOTHING: BusView = {
+  groups: undefined,
+  answeredAt: undefined,
+  problem: undefined,
+  remedy: undefined,
+  awaySince: undefined,
+  samples: [],
+  isInMemory: false,
 }
 
 /** Looks at the groups of each bus that somebody has open, so that pages answer at once, and show what was. */
@@ -60,18 +76,16 @@ export class BusWatch {
   }
 
   /** What is known of a bus. Waits for the first answer, or for one after `freshMs`; at most 3 seconds. Never rejects. */
-  async view(name: string, freshMs = EVERY_MS): Promise<BusView> {
+  async view(name: string, freshMs = FRESH_MS): Promise<BusView> {
     const watched = this.#get(name)
-    if (watched === undefined)
-      return {
-        groups: undefined,
-        answeredAt: undefined,
-        problem: undefined,
-        awaySince: undefined,
-        samples: [],
-      }
+    if (watched === undefined) return NOTHING
     await watched.look(freshMs)
     return watched.view
+  }
+
+  /** The next view is a new one, because something has been changed. */
+  forget(name: string): void {
+    this.#get(name)?.forget()
   }
 
   #get(name: string): Watched | undefined {
@@ -85,22 +99,19 @@ export class BusWatch {
 }
 
 class Watched {
-  view: BusView = {
-    groups: undefined,
-    answeredAt: undefined,
-    problem: undefined,
-    awaySince: undefined,
-    samples: [],
-  }
+  view: BusView
   readonly #bus: EventBus
   readonly #closed: AbortSignal
   #looking: Promise<void> | undefined
+  #question: Promise<readonly GroupInfo[]> | undefined
+  #isDiagnosing = false
   #lookedAt = Number.NEGATIVE_INFINITY
   #wokenAt = 0
   #timer: NodeJS.Timeout | undefined
 
   constructor(bus: EventBus, closed: AbortSignal) {
     this.#bus = bus
+    this.view = { ...NOTHING, isInMemory: !(bus instanceof BrokerEventBus) }
     this.#closed = closed
     closed.addEventListener('abort', () => clearInterval(this.#timer), { once: true })
   }
@@ -114,12 +125,16 @@ class Watched {
   }
 
   #regularly(): void {
-    if (Date.now() - this.#wokenAt > KEPT_MS) {
+    if (Date.now() - this.#wokenAt > SHOWN_MS) {
       clearInterval(this.#timer)
       this.#timer = undefined
       return
     }
     void this.look(EVERY_MS / 2)
+  }
+
+  forget(): void {
+    this.#lookedAt = Number.NEGATIVE_INFINITY
   }
 
   /** Asks the broker, unless the last answer is fresh. Never rejects. */
@@ -138,22 +153,53 @@ class Watched {
       () => late.reject(new Error(`The broker has not answered for ${ANSWER_MS / 1000} seconds.`)),
       ANSWER_MS,
     )
-    const answer = this.#bus.admin.groups()
-    answer.catch(() => undefined) // it may fail after the deadline
     try {
-      this.#answered(await Promise.race([answer, late.promise]))
+      this.#answered(await Promise.race([this.#ask(), late.promise]))
     } catch (thrown) {
       const awaySince = this.view.awaySince ?? new Date()
-      this.view = { ...this.view, problem: toError(thrown).message, awaySince }
+      const { problem, remedy } = this.view
+      const message = toError(thrown).message
+      this.view = { ...this.view, problem: remedy === undefined ? message : problem, awaySince }
+      void this.#diagnose()
     } finally {
       clearTimeout(timer)
     }
   }
 
+  /** Finds out why there is no connection. Never rejects. */
+  async #diagnose(): Promise<void> {
+    if (this.#isDiagnosing) return
+    this.#isDiagnosing = true
+    try {
+      for await (const { level, text, remedy } of this.#bus.admin.diagnose()) {
+        const isAway = this.view.awaySince !== undefined && level === 'fault'
+        if (isAway) this.view = { ...this.view, problem: text, remedy }
+        break // the first finding is that of the connection
+      }
+    } catch {
+      // The problem itself is shown; only its remedy is unknown.
+    } finally {
+      this.#isDiagnosing = false
+    }
+  }
+
+  /** A question that is still open is not asked again. */
+  #ask(): Promise<readonly GroupInfo[]> {
+    if (this.#question !== undefined) return this.#question
+    const question = this.#bus.admin.groups()
+    this.#question = question
+    const end = () => {
+      this.#question = undefined
+    }
+    question.then(end, end)
+    return question
+  }
+
   #answered(groups: readonly GroupInfo[]): void {
     const at = Date.now()
     const lags = new Map(groups.map(({ name, lag }) => [name, lag] as const))
-    const samples = [...this.view.samples.filter((sample) => at - sample.at < KEPT_MS), { at, lags }]
-    this.view = { groups, answeredAt: new Date(at), problem: undefined, awaySince: undefined, samples }
+    const samples = [...this.view.samples.filter((sample) => at - sample.at < SHOWN_MS), { at, lags }]
+    const isThere = { problem: undefined, remedy: undefined, awaySince: undefined }
+    this.view = { ...this.view, ...isThere, groups, answeredAt: new Date(at), samples }
   }
 }

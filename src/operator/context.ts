@@ -142,6 +142,9 @@ export class RequestContext {
     return mayDo(this.viewer, verb, place)
   }
 
+  /** True if the viewer may see the bus. */
+  readonly canSeeBus = (bus: string): boolean => mayDo(this.viewer, 'see', { bus, group: undefined })
+
   /** @throws HttpError 403 if the viewer may not do it. */
   require(verb: Verb, group?: string): void {
     if (this.can(verb, group)) return

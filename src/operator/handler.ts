@@ -140,7 +140,9 @@ class Frame {
   #permit(route: Route, context: RequestContext): void {
     const { bus, group } = context.params
     if (bus !== undefined && !this.#options.buses.has(bus)) throw new HttpError(404, 'There is no such page.')
-    const verbs = new Set<Verb>(['see', ...(typeof route.verb === 'string' ? [route.verb] : route.verb)])
+    const given = typeof route.verb === 'string' ? [route.verb] : route.verb
+    // The start page has no bus; it finds one that the viewer may see.
+    const verbs = new Set<Verb>(bus === undefined ? given : ['see', ...given])
     for (const verb of verbs) context.require(verb, group)
   }
 

@@ -5,16 +5,23 @@ import type { Links } from './links.ts'
 import type { Page, SectionName } from './route.ts'
 
 /** The sections, in the order of the navigation. */
-export const SECTIONS: readonly { readonly name: SectionName; readonly label: string }[] = [
-  { name: 'overview', label: 'Overview' },
-  { name: 'groups', label: 'Groups' },
-  { name: 'dead-letters', label: 'Dead letters' },
-  { name: 'events', label: 'Events' },
-  { name: 'live', label: 'Live' },
-  { name: 'map', label: 'Map' },
-  { name: 'subscriptions', label: 'Subscriptions' },
-  { name: 'activity', label: 'Activity' },
+export const SECTIONS: readonly Section[] = [
+  { name: 'overview', label: 'Overview', key: 'o' },
+  { name: 'groups', label: 'Groups', key: 'g' },
+  { name: 'dead-letters', label: 'Dead letters', key: 'd' },
+  { name: 'events', label: 'Events', key: 'e' },
+  { name: 'live', label: 'Live', key: 'l' },
+  { name: 'map', label: 'Map', key: 'm' },
+  { name: 'subscriptions', label: 'Subscriptions', key: 's' },
+  { name: 'activity', label: 'Activity', key: 'a' },
 ]
+
+interface Section {
+  readonly name: SectionName
+  readonly label: string
+  /** Behind `g`, it opens the section. */
+  readonly key: string
+}
 
 /** The segments of a section behind the bus. */
 export function sectionPath(name: SectionName): readonly string[] {
@@ -65,9 +72,8 @@ ${bus !== undefined && navigation(page, parts)}
 ${did !== undefined && outcome(did)}
 ${page.main}
 </main>
-<footer>
-<p>eventspine <kbd>?</kbd> <span>shows the keys</span></p>
-</footer>
+<footer><p><span class="keys"><kbd>?</kbd> shows the keys · </span>all times are UTC</p></footer>
+${bus !== undefined && keysDialog(parts)}
 </body>
 </html>`
 }
@@ -76,9 +82,28 @@ function refreshOf({ refreshSeconds }: Page): Html | undefined {
   return refreshSeconds === undefined ? undefined : html` data-refresh="${refreshSeconds}"`
 }
 
+function keysDialog({ sections }: LayoutParts): Html {
+  const going = SECTIONS.filter(({ name }) => sections.has(name)).map(
+    ({ label, key }) => [html`<kbd>g</kbd> <kbd>${key}</kbd>`, label] as const,
+  )
+  const rows: readonly (readonly [Html, string])[] = [
+    [html`<kbd>/</kbd>`, 'Filter'],
+    [html`<kbd>j</kbd> <kbd>k</kbd>`, 'Next, previous row'],
+    [html`<kbd>Enter</kbd>`, 'Open the row'],
+    [html`<kbd>x</kbd>`, 'Mark the row'],
+    ...going,
+    [html`<kbd>Esc</kbd>`, 'Close this'],
+  ]
+  return html`<dialog id="keys" aria-labelledby="keys-title"><h2 id="keys-title">Keys</h2>
+<dl class="facts">${rows.map(([keys, text]) => html`<dt>${keys}</dt><dd>${text}</dd>`)}</dl>
+<form method="dialog"><button>Close</button></form></dialog>`
+}
+
+const BRAND = html`<svg viewBox="0 0 32 32" aria-hidden="true"><rect width="32" height="32" rx="7" fill="#3346b8"/><path d="M10 5v22M10 10h11M10 16h7M10 22h11" stroke="#c3ccff" stroke-width="2.4" stroke-linecap="round"/><g fill="#fff"><circle cx="10" cy="10" r="2.6"/><circle cx="10" cy="16" r="2.6"/><circle cx="10" cy="22" r="2.6"/></g></svg>`
+
 function topBar({ links, viewer, bus, buses, environment, busState, sections }: LayoutParts): Html {
   return html`<header class="bar">
-<a class="brand" href="${links.to([])}">eventspine</a>
+<a class="brand" href="${links.to([])}">${BRAND}eventspine</a>
 ${
   buses.length > 0 &&
   html`<nav class="buses" aria-label="Buses"><ul>${buses.map(
@@ -102,8 +127,8 @@ function searchBox(links: Links): Html {
 function navigation(page: Page, { links, sections }: LayoutParts): Html {
   const shown = SECTIONS.filter(({ name }) => sections.has(name))
   return html`<nav class="sections" aria-label="Sections"><ul>${shown.map(
-    ({ name, label }) =>
-      html`<li><a href="${links.bus(sectionPath(name))}"${current(name === page.section)}>${label}</a></li>`,
+    ({ name, label, key }) =>
+      html`<li><a href="${links.bus(sectionPath(name))}" data-key="${key}"${current(name === page.section)}>${label}</a></li>`,
   )}</ul></nav>`
 }
 
