@@ -1,12 +1,13 @@
 import type { BulkOptions, DeadLetterFilter, SummaryProgress } from '../../../bus/index.ts'
 import { deadLetterLine, integer, rate, UsageError } from '../../../filter-line/index.ts'
 import type { Reading } from '../../background-reads.ts'
+import { numberText, whyField } from '../../components.ts'
 import type { RequestContext } from '../../context.ts'
-import { foreign, type Html, html } from '../../html.ts'
+import { foreign, type Html, type HtmlValue, html } from '../../html.ts'
 import { HttpError } from '../../http-error.ts'
 import type { Done, Page } from '../../route.ts'
-import { type BulkAction, type BulkVerb, bulkVerb, startBulk } from './bulk-verbs.ts'
-import { lettersOf, names, number } from './format.ts'
+import { type BulkVerb, bulkVerb, startBulk } from './bulk-verbs.ts'
+import { lettersOf, names, trail } from './format.ts'
 import { LetterReads } from './letter-reads.ts'
 import { queueOf } from './letter-view.ts'
 
@@ -112,13 +113,13 @@ function formPage({ links }: RequestContext, verb: BulkVerb, { line, counts }: A
     title: `${verb.label} dead letters`,
     section: 'dead-letters',
     ...(!isComplete && { refreshSeconds: 1 }),
-    main: html`<p class="crumbs"><a href="${back}">Dead letters</a></p>
+    main: html`${trail([{ href: back, text: 'Dead letters' }])}
 <h1>${verb.label} ${isCounted ? lettersOf(matched) : 'dead letters'}</h1>
-<section id="count" class="card" data-region>
-<p>Filter: ${line === '' ? html`none, so <b>all dead letters</b>` : html`<code>${foreign(line)}</code>`}</p>
-${isCounted ? html`<p class="lead">${sentence(verb, matched, groups)}</p>` : html`<p class="lead" role="status">Counting: ${number(matched)} match of ${number(scanned)} that were read, of ${number(Math.max(total, scanned))}. <a href="${links.here()}">Look again</a></p><progress max="${Math.max(total, 1)}" value="${scanned}" aria-label="Counting"></progress>`}
+<section class="card" aria-label="What it changes"><div class="body">
+<p>Filter: ${line === '' ? html`none, so <strong>all dead letters</strong>` : html`<code>${foreign(line)}</code>`}</p>
+${isCounted ? html`<p class="lead">${sentence(verb, matched, groups)}</p>` : html`<p class="lead" role="status">Counting: ${numberText(matched)} match of ${numberText(scanned)} that were read, of ${numberText(Math.max(total, scanned))}. <a href="${links.here()}">Look again</a></p><progress max="${Math.max(total, 1)}" value="${scanned}" aria-label="Counting"></progress>`}
 ${isCounted && matched > 0 && bulkForm(links.bus(['bulk', verb.action]), verb, line, matched)}
-</section>
+</div></section>
 <p><a href="${back}">Cancel</a></p>`,
   }
 }
@@ -127,7 +128,7 @@ function sentence({ action }: BulkVerb, matched: number, groups: SummaryProgress
   if (matched === 0) return html`No dead letter matches. There is nothing to ${action}.`
   const consumerGroups = [...new Set(groups.flatMap((group) => group.consumerGroups))]
   const handlers = [...new Set(groups.flatMap((group) => group.handlerNames))]
-  const those = matched === 1 ? '1 dead letter' : `${number(matched)} dead letters`
+  const those = matched === 1 ? '1 dead letter' : `${numberText(matched)} dead letters`
   const of = html`${consumerGroups.length > 0 && html` ${consumerGroups.length === 1 ? 'group' : 'groups'} ${names(consumerGroups)}`}${handlers.length > 0 && html`, ${handlers.length === 1 ? 'handler' : 'handlers'} ${names(handlers)}`}`
   switch (action) {
     case 'replay':
@@ -141,16 +142,17 @@ function sentence({ action }: BulkVerb, matched: number, groups: SummaryProgress
 
 function bulkForm(href: string, verb: BulkVerb, line: string, matched: number): Html {
   const { action, label, needsReason } = verb
-  return html`<form method="post" action="${href}" class="bulk">
+  const field = (name: string, text: HtmlValue, attributes: HtmlValue) =>
+    html`<div class="field"><label for="${name}">${text}</label><input id="${name}" name="${name}" autocomplete="off"${attributes}></div>`
+  return html`<form method="post" action="${href}" class="stack">
 <input type="hidden" name="filter" value="${line}"><input type="hidden" name="expected" value="${matched}">
-<p class="fields">
-<span><label for="rate">Rate per second</label> <input id="rate" name="rate" inputmode="decimal" size="6" placeholder="no limit"${action === 'replay' && html` value="50"`}></span>
-<span><label for="limit">At most</label> <input id="limit" name="limit" inputmode="numeric" size="8" placeholder="${matched}"></span>
-<span><label for="why">Reason</label> <input id="why" name="why" maxlength="200" placeholder="${needsReason ? 'ticket' : 'ticket, optional'}"></span>
-<span><input type="checkbox" id="dryRun" name="dryRun" value="on"> <label for="dryRun">Dry run: only count</label></span>
-</p>
-<p class="verbs"><button class="${action === 'replay' ? 'primary' : 'danger'}">${label} ${number(matched)}</button></p>
+<div class="fields">
+${field('rate', html`Rate <span class="hint">changes per second</span>`, html` inputmode="decimal" placeholder="no limit"${action === 'replay' && html` value="50"`}`)}
+${field('limit', 'At most', html` inputmode="numeric" placeholder="${matched}"`)}
+${whyField(action)}
+</div>
+<p><input type="checkbox" id="dryRun" name="dryRun" value="on"> <label for="dryRun">Dry run: only count</label></p>
+${needsReason && html`<p class="quiet small">Without a reason, only a dry run is possible.</p>`}
+<p class="verbs"><button class="${action === 'replay' ? 'primary' : 'danger'}">${label} ${numberText(matched)}</button></p>
 </form>`
 }
-
-export type { BulkAction }

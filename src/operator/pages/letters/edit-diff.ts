@@ -77,10 +77,12 @@ export function withHidden(
   return { value: Array.isArray(edited) ? entries.map(([, item]) => item) : Object.fromEntries(entries) }
 }
 
+// Every supported Node.js has `rawJSON`, but TypeScript's library does not declare it yet.
+const rawJson = (JSON as unknown as { rawJSON(text: string): unknown }).rawJSON
+
 /** JSON with all digits of large integers. */
 export function jsonText(value: unknown, indent?: number): string {
-  const rawNumber = (_key: string, item: unknown) =>
-    typeof item === 'bigint' ? JSON.rawJSON(String(item)) : item
+  const rawNumber = (_key: string, item: unknown) => (typeof item === 'bigint' ? rawJson(String(item)) : item)
   return JSON.stringify(value, rawNumber, indent) ?? 'undefined'
 }
 

@@ -1,5 +1,6 @@
 import type { DeadLetter } from '../../../bus/index.ts'
 import { ConfigError, EventspineError } from '../../../errors.ts'
+import { badge, card } from '../../components.ts'
 import type { RequestContext } from '../../context.ts'
 import { foreign, type Html, html } from '../../html.ts'
 import { HttpError } from '../../http-error.ts'
@@ -7,7 +8,7 @@ import { MASK } from '../../mask.ts'
 import type { Done, Page } from '../../route.ts'
 import { destinationOf, goneError, letterFor, replayLink } from './change-letter.ts'
 import { changesBetween, type FieldChange, jsonText, parsePayload, withHidden } from './edit-diff.ts'
-import { cut } from './format.ts'
+import { cut, trail } from './format.ts'
 import { LetterReads } from './letter-reads.ts'
 import { queueOf } from './letter-view.ts'
 
@@ -136,17 +137,17 @@ function formPage(context: RequestContext, { letter }: Editable, draft: Draft): 
   return {
     title: 'Edit and replay',
     section: 'dead-letters',
-    main: html`<p class="crumbs"><a href="${links.bus(['dead-letters'])}">Dead letters</a> / <a href="${links.bus(['dead-letters', letter.id])}">${foreign(cut(letter.id, 60))}</a></p>
+    main: html`${trail([{ href: links.bus(['dead-letters']), text: 'Dead letters' }, { href: links.bus(['dead-letters', letter.id]), text: cut(letter.id, 60) }])}
 <h1>Edit and replay</h1>
 <p class="lead">The edited payload becomes a new event, caused by the event of this dead letter, for ${foreign(cut(destinationOf(letter), 300))}, and for nobody else. The dead letter is removed when the new event is stored.</p>
-${problem !== undefined && html`<p class="outcome ${changes.length === 0 ? 'warn' : 'bad'}" id="problem" role="alert">${foreign(cut(problem, 2000))}</p>`}
+${problem !== undefined && html`<p class="callout ${changes.length === 0 ? 'warn' : 'bad'}" id="problem" role="alert">${foreign(cut(problem, 2000))}</p>`}
 ${changes.length > 0 && diff(changes, isValid)}
-<form method="post" action="${path('check')}" class="edit">
-<label for="edited">Payload</label>
+<form method="post" action="${path('check')}" class="stack">
+<label class="field" for="edited"><span>Payload</span></label>
 <textarea id="edited" name="payload" rows="${Math.min(30, text.split('\n').length + 2)}" spellcheck="false" aria-describedby="edit-hint${problem !== undefined && ' problem'}"${problem !== undefined && html` aria-invalid="true"`}>
 ${text}</textarea>
-<p class="hint" id="edit-hint">Leave ${MASK} where it stands: it keeps a hidden value.</p>
-<p><label for="why">Reason</label> <input id="why" name="why" maxlength="200" value="${context.form.get('why') ?? ''}" placeholder="ticket, optional"></p>
+<p class="quiet small" id="edit-hint">Leave ${MASK} where it stands: it keeps a hidden value.</p>
+<div class="field"><label for="why">Reason <span class="hint">for the record, such as a ticket</span></label><input id="why" name="why" maxlength="500" value="${context.form.get('why') ?? ''}" autocomplete="off"></div>
 <p class="verbs"><button${!isValid && html` class="primary"`}>Check and show changes</button>
 ${isValid && html`<button class="primary" formaction="${path('edit')}">Replay the edited event</button>`}
 <a class="button" href="${links.bus(['dead-letters', letter.id])}">Cancel</a></p>
@@ -156,16 +157,13 @@ ${isValid && html`<button class="primary" formaction="${path('edit')}">Replay th
 
 /** The lines that differ, and no others. */
 function diff(changes: readonly FieldChange[], isValid: boolean): Html {
-  const line = (kind: 'del' | 'ins', sign: string, path: string, value: string | undefined) =>
-    value !== undefined &&
-    (kind === 'del'
-      ? html`<del>${sign} ${foreign(cut(path, 200))}: ${foreign(cut(value, 2000))}</del>\n`
-      : html`<ins>${sign} ${foreign(cut(path, 200))}: ${foreign(cut(value, 2000))}</ins>\n`)
-  return html`<section aria-labelledby="diff-title"><h2 id="diff-title">Changes <span class="state ${isValid ? 'good' : 'bad'}">${isValid ? 'valid' : 'not valid'}</span></h2>
-<pre class="diff" tabindex="0" aria-labelledby="diff-title">${changes
+  const text = (path: string, value: string) => html`${foreign(cut(path, 200))}: ${foreign(cut(value, 2000))}`
+  const lines = changes
     .slice(0, 100)
     .map(({ path, before, after }) => [
-      line('del', '-', path, before),
-      line('ins', '+', path, after),
-    ])}</pre></section>`
+      before !== undefined && html`<del>- ${text(path, before)}</del>`,
+      after !== undefined && html`<ins>+ ${text(path, after)}</ins>`,
+    ])
+  const state = isValid ? badge('valid', 'good') : badge('not valid', 'bad')
+  return card('Changes', html`<pre class="diff" role="region" aria-label="Changes" tabindex="0">${lines}</pre>`, state)
 }

@@ -1,3 +1,4 @@
+import { age, numberText } from '../../components.ts'
 import type { RequestContext } from '../../context.ts'
 import { foreign, type Html, html } from '../../html.ts'
 import { HttpError } from '../../http-error.ts'
@@ -5,7 +6,7 @@ import type { Job } from '../../jobs/job.ts'
 import { Jobs } from '../../jobs/jobs.ts'
 import type { Done, Page } from '../../route.ts'
 import { bulkVerb } from './bulk-verbs.ts'
-import { ago, number } from './format.ts'
+import { trail } from './format.ts'
 import { progressBar, sentenceOf, titleOf } from './job-view.ts'
 
 /** One job: how far it is, and how it ended. */
@@ -17,15 +18,15 @@ export function jobPage(context: RequestContext): Promise<Page> {
     title: `${about.verb} job`,
     section: 'dead-letters',
     ...(job.isRunning && { refreshSeconds: 1 }),
-    main: html`<p class="crumbs"><a href="${links.bus(['dead-letters'])}">Dead letters</a></p>
+    main: html`${trail([{ href: links.bus(['dead-letters']), text: 'Dead letters' }])}
 <h1>${titleOf(job)}</h1>
-<section id="job" class="card" data-region aria-live="polite">
+<section class="card" aria-label="State of the job"><div class="body">
 <p class="lead">${sentenceOf(job)}</p>
 ${job.isRunning && progressBar(job)}
 ${errorOf(context, job)}
 ${job.state === 'running' && mayCancel(context, job) && cancelForm(context, job)}
 ${report(job)}
-</section>
+</div></section>
 <p>${!job.isRunning && html`<a href="${links.bus(['dead-letters'], { filter: about.filter })}">Dead letters that still match</a> · `}<a href="${links.bus(['activity'])}">Activity</a></p>`,
   })
 }
@@ -62,19 +63,19 @@ function cancelForm({ links }: RequestContext, job: Job): Html {
 function errorOf({ mask }: RequestContext, { error }: Job): Html {
   return error === undefined
     ? html``
-    : html`<pre class="error-text" tabindex="0" aria-label="Error">${foreign(mask.text(error.message).slice(0, 2000))}</pre>`
+    : html`<pre class="error-text" role="region" tabindex="0" aria-label="Error">${foreign(mask.text(error.message).slice(0, 2000))}</pre>`
 }
 
 function report({ about, progress, startedAt, endedAt }: Job): Html {
   const { scanned, total, matched, changed, failed } = progress
   const seconds = ((endedAt ?? new Date()).getTime() - startedAt.getTime()) / 1000
-  return html`<dl>
-<dt>Matched so far</dt><dd>${number(matched)}</dd>
-<dt class="capital">${about.done}</dt><dd>${number(changed)}</dd>
-${failed > 0 && html`<dt>Could not be ${about.done}</dt><dd>${number(failed)}</dd>`}
-<dt>Read</dt><dd>${number(scanned)} of ${number(Math.max(total, scanned))}</dd>
-<dt>Rate</dt><dd>${about.ratePerSecond === undefined ? 'no limit' : `at most ${number(about.ratePerSecond)} per second`}</dd>
-<dt>Started</dt><dd>${ago(startedAt)} by ${foreign(about.by)}, ${seconds < 10 ? seconds.toFixed(1) : number(Math.round(seconds))} s</dd>
+  return html`<dl class="facts">
+<dt>Matched so far</dt><dd>${numberText(matched)}</dd>
+<dt class="capital">${about.done}</dt><dd>${numberText(changed)}</dd>
+${failed > 0 && html`<dt>Could not be ${about.done}</dt><dd>${numberText(failed)}</dd>`}
+<dt>Read</dt><dd>${numberText(scanned)} of ${numberText(Math.max(total, scanned))}</dd>
+<dt>Rate</dt><dd>${about.ratePerSecond === undefined ? 'no limit' : `at most ${numberText(about.ratePerSecond)} per second`}</dd>
+<dt>Started</dt><dd>${age(startedAt)} ago by ${foreign(about.by)}, ${seconds < 10 ? seconds.toFixed(1) : numberText(Math.round(seconds))} s</dd>
 <dt>Reason</dt><dd>${foreign(about.why)}</dd>
 </dl>`
 }

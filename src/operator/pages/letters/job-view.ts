@@ -1,16 +1,17 @@
+import { badge, card, numberText, when } from '../../components.ts'
 import type { RequestContext } from '../../context.ts'
 import { foreign, type Html, html } from '../../html.ts'
 import type { Job } from '../../jobs/job.ts'
-import { clock, lettersOf, number } from './format.ts'
+import { lettersOf } from './format.ts'
 
 /** The jobs of a list, one line each, with their progress. */
 export function jobLines({ links }: RequestContext, jobs: readonly Job[]): Html {
   if (jobs.length === 0) return html``
-  return html`<section id="jobs" data-region aria-labelledby="jobs-title"><h2 id="jobs-title">Jobs</h2>
-<ul class="jobs">${jobs.map(
-    (job) => html`<li><a href="${links.bus(['jobs', job.id])}">${titleOf(job)}</a> ${sentenceOf(job)}
+  const lines = jobs.map(
+    (job) => html`<li id="job-${job.id}"><a href="${links.bus(['jobs', job.id])}">${titleOf(job)}</a> ${sentenceOf(job)}
 ${job.isRunning && progressBar(job)}</li>`,
-  )}</ul></section>`
+  )
+  return card('Jobs', html`<ul class="jobs body">${lines}</ul>`)
 }
 
 /** Such as `Replay of all that match group:billing`. */
@@ -37,18 +38,18 @@ export function sentenceOf(job: Job): Html {
   switch (state) {
     case 'running':
       return about.isDryRun
-        ? html`<span role="status">counting: ${number(matched)} match so far</span>`
-        : html`<span role="status">${about.done} ${number(changed)} of ${number(goal)}${remaining(job)}</span>`
+        ? html`<span role="status">counting: ${numberText(matched)} match so far</span>`
+        : html`<span role="status">${about.done} ${numberText(changed)} of ${numberText(goal)}${remaining(job)}</span>`
     case 'cancelling':
-      return html`<span role="status">is being cancelled after ${number(changed)}</span>`
+      return html`<span role="status">is being cancelled after ${numberText(changed)}</span>`
     case 'cancelled':
-      return html`<span class="state warn">cancelled</span> by ${foreign(cancelledBy ?? 'the end of the program')} at ${clock(endedAt)}: ${about.done} ${number(changed)} of ${number(goal)}. The others are still dead letters.${kept}`
+      return html`${badge('cancelled', 'warn')} by ${foreign(cancelledBy ?? 'the end of the program')} at ${when(endedAt)}: ${about.done} ${numberText(changed)} of ${numberText(goal)}. The others are still dead letters.${kept}`
     case 'failed':
-      return html`<span class="state bad">failed</span> at ${clock(endedAt)} after ${number(changed)} of ${number(goal)}. What was not ${about.done} is still a dead letter.${kept}`
+      return html`${badge('failed', 'bad')} at ${when(endedAt)} after ${numberText(changed)} of ${numberText(goal)}. What was not ${about.done} is still a dead letter.${kept}`
     case 'done':
       return about.isDryRun
-        ? html`<span class="state good">done</span> at ${clock(endedAt)}: ${lettersOf(matched)} would be ${about.done}. Nothing was changed.`
-        : html`<span class="state good">done</span> at ${clock(endedAt)}: ${about.done} ${lettersOf(changed)}.${kept}`
+        ? html`${badge('done', 'good')} at ${when(endedAt)}: ${lettersOf(matched)} would be ${about.done}. Nothing was changed.`
+        : html`${badge('done', 'good')} at ${when(endedAt)}: ${about.done} ${lettersOf(changed)}.${kept}`
   }
 }
 
@@ -60,5 +61,5 @@ function remaining({ about, progress, startedAt }: Job): string {
   if (rate === 0 || about.expected === undefined) return ''
   const left = Math.max(0, about.expected - changed) / rate
   const text = left < 120 ? `${Math.ceil(left)} s` : `${Math.ceil(left / 60)} min`
-  return `, ${rate < 10 ? rate.toFixed(1) : number(Math.round(rate))}/s, ${text} left`
+  return `, ${rate < 10 ? rate.toFixed(1) : numberText(Math.round(rate))}/s, ${text} left`
 }

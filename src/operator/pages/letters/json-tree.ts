@@ -1,5 +1,6 @@
+import { numberText } from '../../components.ts'
 import { foreign, type Html, html } from '../../html.ts'
-import { cut, number } from './format.ts'
+import { cut } from './format.ts'
 
 /** Most values of a tree; a page stays small whatever a payload holds. */
 const MAX_VALUES = 600
@@ -40,7 +41,7 @@ class Tree {
   ): Html {
     const count = entries.length
     if (count === 0) return html`<span class="json-empty">${start}${end}</span>`
-    const size = html`<span class="json-size">${start} ${number(count)} ${count === 1 ? 'entry' : 'entries'} ${end}</span>`
+    const size = html`<span class="json-size">${start} ${numberText(count)} ${count === 1 ? 'entry' : 'entries'} ${end}</span>`
     if (depth >= MAX_DEPTH || this.#left <= 0) return size
     const shown: Html[] = []
     for (const [name, item] of entries.slice(0, MAX_ENTRIES)) {
@@ -51,7 +52,7 @@ class Tree {
     }
     const rest = count - shown.length
     return html`<details${depth < OPEN_DEPTH && html` open`}><summary>${size}</summary><ul>${shown}${
-      rest > 0 && html`<li class="json-rest">and ${number(rest)} more</li>`
+      rest > 0 && html`<li class="json-rest">and ${numberText(rest)} more</li>`
     }</ul></details>`
   }
 }
@@ -60,7 +61,7 @@ function leaf(value: unknown): Html {
   if (typeof value === 'string') {
     const rest = value.length - MAX_TEXT
     return html`<span class="json-text">${foreign(`"${cut(value, MAX_TEXT)}"`)}</span>${
-      rest > 0 && html` <span class="json-rest">and ${number(rest)} more characters</span>`
+      rest > 0 && html` <span class="json-rest">and ${numberText(rest)} more characters</span>`
     }`
   }
   return html`<span class="json-value">${String(value)}</span>`

@@ -1,11 +1,12 @@
 import type { DeadLetter, DeadLetterGroup, SummaryProgress } from '../../../bus/index.ts'
 import { DEAD_LETTER_KEYS, deadLetterLine, writeDeadLetterLine } from '../../../filter-line/index.ts'
 import type { Reading } from '../../background-reads.ts'
+import { badge, card, empty, filterForm, numberText, table, when } from '../../components.ts'
 import type { FilterOfQuery, RequestContext } from '../../context.ts'
-import { flag, foreign, type Html, html } from '../../html.ts'
+import { foreign, type Html, html } from '../../html.ts'
 import { Jobs } from '../../jobs/jobs.ts'
 import type { Page } from '../../route.ts'
-import { ago, clock, cut, lettersOf, names, number } from './format.ts'
+import { cut, lettersOf, names } from './format.ts'
 import { jobLines } from './job-view.ts'
 import { LetterReads, PAGE_SIZE } from './letter-reads.ts'
 import { viewOf } from './letter-view.ts'
@@ -22,157 +23,158 @@ type Counts = Reading<SummaryProgress>
 export async function listPage(context: RequestContext): Promise<Page> {
   const given = context.filter(deadLetterLine)
   const { deadLetters: queue, busName: bus } = context
-  if (queue === undefined)
-    return emptyPage(
-      html`<p class="lead">A bus in memory keeps no dead letters: <code>publish</code> reports what failed.</p>`,
-    )
-  if (given.problem !== undefined) return pageOf(html`${filterForm(context, given)}`, undefined, 400)
+  if (queue === undefined) {
+    return pageOf(context, empty('A bus in memory keeps no dead letters', 'It reports failures to the publisher.'))
+  }
+  if (given.problem !== undefined) return { ...pageOf(context, filterOf(context, given)), status: 400 }
   const order = context.query.get('order') === 'oldest' ? 'oldest' : 'newest'
-  const cursor = context.query.get('cursor') ?? undefined
-  const { filter = {} } = given
-  const query = { bus, filter, line: given.text, order, cursor } as const
+  const cursor = context.query.get('cursor') || undefined
+  const query = { bus, filter: given.filter ?? {}, line: given.text, order, cursor } as const
   const reads = context.state(LetterReads.key)
   const [counts, list] = await Promise.all([reads.counts(queue, query), reads.list(queue, query)])
   const seen = list.value?.deadLetters.filter((letter) => context.can('see', letter.consumerGroup))
   const jobs = context.state(Jobs.key).of(bus).slice(0, 5)
   const isBusy = !counts.isComplete || !list.isComplete || jobs.some(({ isRunning }) => isRunning)
-  const main = html`${filterForm(context, given)}
+  const main = html`${filterOf(context, given)}
 ${jobLines(context, jobs)}
-${errorsOf(context, given, counts)}
-<section id="letters" data-region aria-labelledby="letters-title">
-<div class="section-head"><h2 id="letters-title">${order === 'newest' ? 'Newest first' : 'Oldest first'}</h2>
-<a class="quiet" href="${context.links.here({ order: order === 'newest' ? 'oldest' : undefined, cursor: undefined })}">${order === 'newest' ? 'Oldest first' : 'Newest first'}</a></div>
-${lettersTable(context, seen)}
-${pager(context, list.value?.cursor, seen?.length ?? 0, cursor)}
-</section>
-${verbs(context, given, counts)}`
-  return pageOf(main, isBusy ? REFRESH.busy : REFRESH.idle)
+${errorsCard(context, given, counts)}
+${card(order === 'newest' ? 'Newest first' : 'Oldest first', html`${lettersTable(context, seen)}${pager(context, list.value?.cursor, seen?.length ?? 0, cursor)}`, orderLink(context, order))}`
+  return {
+    ...pageOf(context, main, verbs(context, given, counts)),
+    refreshSeconds: isBusy ? REFRESH.busy : REFRESH.idle,
+  }
 }
 
-function pageOf(main: Html, refreshSeconds: number | undefined, status = 200): Page {
+function pageOf(_context: RequestContext, main: Html, aside?: Html): Page {
   return {
     title: 'Dead letters',
     section: 'dead-letters',
-    status,
-    ...(refreshSeconds !== undefined && { refreshSeconds }),
-    main: html`<h1>Dead letters</h1>${main}`,
+    main: html`<div class="head"><h1>Dead letters</h1>${aside}</div>${main}`,
   }
 }
 
-function emptyPage(text: Html): Page {
-  return pageOf(text, undefined)
-}
-
-function filterForm({ links, query }: RequestContext, { text, problem }: Filter): Html {
+function filterOf({ links, query }: RequestContext, { text, problem }: Filter): Html {
   const order = query.get('order')
-  return html`<form class="filter" action="${links.bus(['dead-letters'])}" role="search">
-<label for="filter">Filter</label>
-<input id="filter" name="filter" value="${text}" placeholder="group:billing error:TypeError since:2h" autocomplete="off" spellcheck="false" aria-describedby="filter-keys${problem !== undefined && ' filter-problem'}"${problem !== undefined && html` aria-invalid="true"`}>
-${order !== null && html`<input type="hidden" name="order" value="${order}">`}
-<button>Apply</button>${text !== '' && html` <a class="quiet" href="${links.bus(['dead-letters'])}">Clear</a>`}
-</form>
-${problem !== undefined && html`<p class="outcome bad" id="filter-problem" role="alert">${problem}</p>`}
-<p class="hint" id="filter-keys">Keys: ${DEAD_LETTER_KEYS}. A value with spaces stands in double quotes.</p>`
+  return html`<div class="filtering">${filterForm({
+    action: links.bus(['dead-letters']),
+    text,
+    problem,
+    placeholder: 'group:billing error:TypeError since:2h',
+    label: 'Filter of dead letters',
+    fields: order !== null && html`<input type="hidden" name="order" value="${order}">`,
+  })}<p class="quiet small">Keys: ${DEAD_LETTER_KEYS}.${text !== '' && html` <a href="${links.bus(['dead-letters'])}">Clear the filter</a>`}</p></div>`
 }
 
-function errorsOf(
-  context: RequestContext,
-  { text, filter }: Filter,
-  { value, isComplete, readAt }: Counts,
-): Html {
-  const { groups = [], matched = 0, scanned = 0, total = 0 } = value ?? {}
+function orderLink({ links }: RequestContext, order: 'oldest' | 'newest'): Html {
+  const other = order === 'newest' ? 'oldest' : undefined
+  return html`<a class="small" href="${links.here({ order: other, cursor: undefined })}">${other === undefined ? 'Newest first' : 'Oldest first'}</a>`
+}
+
+function errorsCard(context: RequestContext, given: Filter, counts: Counts): Html {
+  const { value, isComplete } = counts
+  const { groups = [], scanned = 0, total = 0 } = value ?? {}
   const shown = groups.slice(0, MAX_GROUPS)
-  const window =
-    isComplete && value?.isComplete !== false
-      ? html`${lettersOf(matched)}${text !== '' && ' match'}. Window: all ${number(scanned)} were read, ${ago(readAt)}.`
-      : isComplete
-        ? html`${lettersOf(matched)} match so far. Window: the oldest ${number(scanned)} of ${number(total)} were read.`
-        : html`Counting: ${number(scanned)} of ${number(Math.max(total, scanned))} were read so far, ${number(matched)} match.`
-  return html`<section id="errors" data-region aria-labelledby="errors-title">
-<div class="section-head"><h2 id="errors-title">By error</h2><p class="window" role="status">${window}</p></div>
-${!isComplete && html`<progress max="${Math.max(total, scanned, 1)}" value="${scanned}" aria-label="Counting"></progress>`}
-${
-  shown.length > 0 &&
-  html`<table class="cards errors"><thead><tr><th class="number">Letters</th><th>Error</th><th>Handler</th><th>First</th><th>Last</th></tr></thead>
-<tbody>${shown.map((group) => errorRow(context, text, filter, group))}</tbody></table>`
-}
-${groups.length > shown.length && html`<p class="hint">${number(groups.length - shown.length)} more errors are not shown. A filter shows them.</p>`}
-</section>`
+  const rest = groups.length - shown.length
+  const body = html`${!isComplete && html`<progress max="${Math.max(total, scanned, 1)}" value="${scanned}" aria-label="Counting"></progress>`}
+${shown.length > 0 && errorTable(context, given, shown)}
+${rest > 0 && html`<p class="pages">${numberText(rest)} more errors are not shown. A filter shows them.</p>`}`
+  return card('By error', body, html`<p class="quiet small" role="status">${windowOf(given, counts)}</p>`)
 }
 
-function errorRow(
+/** What the counts cover. */
+function windowOf({ text }: Filter, { value, isComplete, readAt }: Counts): Html {
+  const { matched = 0, scanned = 0, total = 0, isComplete: isWhole = false } = value ?? {}
+  const all = numberText(Math.max(total, scanned))
+  if (!isComplete) return html`counting: ${numberText(matched)} match, ${numberText(scanned)} of ${all} read so far`
+  const count = html`${lettersOf(matched)}${text !== '' && ' match'}`
+  return isWhole
+    ? html`${count}; window: all ${numberText(scanned)}, read at ${when(readAt)}`
+    : html`${count}; window: the oldest ${numberText(scanned)} of ${all}, read at ${when(readAt)}`
+}
+
+function errorTable(
   { links, mask }: RequestContext,
-  line: string,
-  filter: Filter['filter'],
-  { key, count, firstAt, lastAt, handlerNames, consumerGroups }: DeadLetterGroup,
+  { text, filter }: Filter,
+  rows: readonly DeadLetterGroup[],
 ): Html {
-  const signature = cut(mask.text(key), 300)
-  // A filter with a signature has one group, and the key of what has no signature cannot be searched.
-  const isLinked = filter?.errorSignature === undefined && !key.startsWith('(')
-  const term = writeDeadLetterLine({ errorSignature: key })
-  const href = links.bus(['dead-letters'], { filter: line === '' ? term : `${line} ${term}` })
-  return html`<tr>
-<td class="number" data-label="Letters">${number(count)}</td>
-<td data-label="Error">${isLinked ? html`<a class="error-text" href="${href}">${foreign(signature)}</a>` : html`<span class="error-text">${foreign(signature)}</span>`}</td>
-<td data-label="Handler">${handlerNames.length === 0 ? foreign(undefined) : names(handlerNames)}${consumerGroups.length > 0 && html` <span class="quiet">in ${names(consumerGroups)}</span>`}</td>
-<td data-label="First">${clock(firstAt)}</td>
-<td data-label="Last">${clock(lastAt)}</td>
-</tr>`
-}
-
-function lettersTable(context: RequestContext, letters: readonly DeadLetter[] | undefined): Html {
-  if (letters === undefined)
-    return html`<p class="lead" role="status">The dead letters are being read. This page shows them in a moment; <a href="${context.links.here()}">look again</a>.</p>`
-  if (letters.length === 0)
-    return html`<p class="lead empty">No dead letters${context.query.get('filter') ? ' match' : ''}.</p>`
-  return html`<table class="cards letters"><thead><tr><th>Failed</th><th>Event</th><th>Aggregate</th><th>Handler</th><th class="number">Attempts</th><th>Error</th></tr></thead>
-<tbody>${letters.map((letter) => letterRow(context, letter))}</tbody></table>`
-}
-
-function letterRow(context: RequestContext, letter: DeadLetter): Html {
-  const { links, mask, deadLetters: queue } = context
-  const { id, eventType, aggregateId, handlerNames = [], attempts, lastFailedAt, replayCount } = letter
-  const error = queue === undefined ? '' : viewOf(letter, queue, mask).error
-  const { order, filter } = {
-    order: context.query.get('order') ?? undefined,
-    filter: context.query.get('filter') ?? undefined,
+  const errorOf = ({ key }: DeadLetterGroup) => {
+    const shown = html`<span class="error-text">${foreign(cut(mask.text(key), 300))}</span>`
+    // A list of one error has one row. What has no error cannot be searched by it.
+    if (filter?.errorSignature !== undefined || key.startsWith('(')) return shown
+    const term = writeDeadLetterLine({ errorSignature: key })
+    return html`<a href="${links.bus(['dead-letters'], { filter: text === '' ? term : `${text} ${term}` })}">${shown}</a>`
   }
-  return html`<tr data-row>
-<td data-label="Failed">${clock(lastFailedAt)}</td>
-<td data-label="Event"><a href="${links.bus(['dead-letters', id], { filter, order })}">${foreign(cut(eventType ?? 'not an event', 80))}</a></td>
-<td data-label="Aggregate">${foreign(aggregateId === undefined ? undefined : cut(aggregateId, 60))}</td>
-<td data-label="Handler">${handlerNames.length === 0 ? foreign(undefined) : foreign(cut(handlerNames.join(', '), 80))}</td>
-<td class="number" data-label="Attempts">${foreign(attempts)}${replayCount > 0 && html` <span class="tag" title="replayed and failed again">replayed ${replayCount}×</span>`}</td>
-<td data-label="Error" class="error-cell"><span class="error-text">${foreign(cut(error, 160))}</span></td>
-</tr>`
+  return table<DeadLetterGroup>({
+    caption: 'Dead letters by error',
+    rows,
+    id: ({ sample }) => `error-${sample.id}`,
+    columns: [
+      { label: 'Letters', kind: 'number', cell: ({ count }) => numberText(count) },
+      { label: 'Error', kind: 'main', cell: errorOf },
+      { label: 'Handler', cell: ({ handlerNames }) => names(handlerNames) },
+      { label: 'Group', cell: ({ consumerGroups }) => names(consumerGroups) },
+      { label: 'First', kind: 'narrow', cell: ({ firstAt }) => when(firstAt) },
+      { label: 'Last', kind: 'narrow', cell: ({ lastAt }) => when(lastAt) },
+    ],
+  })
 }
 
-function pager(
-  { links }: RequestContext,
-  next: string | undefined,
-  shown: number,
-  cursor: string | undefined,
-): Html {
+function lettersTable(context: RequestContext, rows: readonly DeadLetter[] | undefined): Html {
+  const { links, mask, deadLetters: queue, query } = context
+  if (rows === undefined) {
+    return empty('The dead letters are being read', html`They appear here in a moment. <a href="${links.here()}">Look again</a>`)
+  }
+  if (rows.length === 0) {
+    return query.get('filter')
+      ? empty('No dead letter matches', html`<a href="${links.bus(['dead-letters'])}">Clear the filter</a>`)
+      : empty('No dead letters', 'Every event that was published has been handled, or is still on its way.')
+  }
+  const [filter, order] = [query.get('filter') ?? undefined, query.get('order') ?? undefined]
+  const eventOf = ({ id, eventType, replayCount }: DeadLetter) =>
+    html`<a href="${links.bus(['dead-letters', id], { filter, order })}">${foreign(cut(eventType ?? 'Not an event', 80))}</a>${replayCount > 0 && html` ${badge(`replayed ${replayCount}×`, 'warn')}`}`
+  const textOf = (text: string | undefined) => foreign(text === undefined ? undefined : cut(text, 60))
+  return table<DeadLetter>({
+    caption: 'Dead letters',
+    rows,
+    id: ({ id }) => `letter-${id}`,
+    columns: [
+      { label: 'Event', kind: 'main', cell: eventOf },
+      { label: 'Failed', kind: 'narrow', cell: ({ lastFailedAt }) => when(lastFailedAt) },
+      { label: 'Aggregate', cell: ({ aggregateId }) => textOf(aggregateId) },
+      { label: 'Handler', cell: ({ handlerNames }) => textOf(handlerNames?.join(', ') || undefined) },
+      { label: 'Attempts', kind: 'number', cell: ({ attempts }) => foreign(attempts) },
+      {
+        label: 'Error',
+        kind: 'wide',
+        cell: (letter) =>
+          queue !== undefined &&
+          html`<span class="error-text">${foreign(cut(viewOf(letter, queue, mask).error, 160))}</span>`,
+      },
+    ],
+  })
+}
+
+function pager({ links }: RequestContext, next: string | undefined, shown: number, cursor: string | undefined): Html {
   const isShort = next !== undefined && shown < PAGE_SIZE
-  return html`<nav class="pager" aria-label="Pages"><span>${number(shown)} shown</span>
+  return html`<nav class="pages" aria-label="Pages"><span>${numberText(shown)} shown</span>
 ${cursor !== undefined && html`<a href="${links.here({ cursor: undefined })}">First page</a>`}
 ${next !== undefined && html`<a rel="next" href="${links.here({ cursor: next })}">${isShort ? 'Search on' : 'Next page'}</a>`}</nav>`
 }
 
-function verbs(context: RequestContext, { text, filter }: Filter, { value, isComplete }: Counts): Html {
+function verbs(context: RequestContext, { text, filter }: Filter, { value, isComplete }: Counts): Html | undefined {
   const { links } = context
   const group = filter?.consumerGroup
   const matched = value?.matched ?? 0
-  if (isComplete && matched === 0) return html``
-  const all = isComplete ? `all ${number(matched)}` : 'all'
+  if (isComplete && matched === 0) return undefined
+  const all = isComplete ? `all ${numberText(matched)}` : 'all'
   const which = text === '' ? all : `${all} that match`
-  const link = (action: string, label: string, isShown: boolean, look = '') =>
-    isShown &&
-    html`<a class="button${look}" href="${links.bus(['bulk', action], { filter: text })}">${label}</a>`
-  return html`<p class="verbs" id="verbs" data-region${flag('hidden', false)}>
-${link('replay', `Replay ${which}…`, context.can('operate', group), ' primary')}
-${link('archive', `Archive ${which}…`, context.can('change', group) && context.canArchive)}
-${link('purge', `Purge ${which}…`, context.can('change', group), ' danger')}
-${context.can('read', group) && html`<a class="button" download href="${links.bus(['export', 'dead-letters'], { filter: text })}">Export ${which}</a>`}
-</p>`
+  const verb = (action: string, label: string, look: string, isShown: boolean) =>
+    isShown && html`<a class="button ${look}" href="${links.bus(['bulk', action], { filter: text })}">${label}</a>`
+  const mayChange = context.can('change', group)
+  return html`<div class="verbs">
+${verb('replay', `Replay ${which}…`, 'primary', context.can('operate', group))}
+${verb('archive', 'Archive…', '', mayChange && context.canArchive)}
+${verb('purge', 'Purge…', 'danger', mayChange)}
+${context.can('read', group) && html`<a class="button" download href="${links.bus(['export', 'dead-letters'], { filter: text })}">Export</a>`}
+</div>`
 }

@@ -1,8 +1,10 @@
 import type { DeadLetter, EventExplanation } from '../../../bus/index.ts'
+import { when } from '../../components.ts'
 import type { RequestContext } from '../../context.ts'
 import { foreign, type Html, html } from '../../html.ts'
 import type { Page } from '../../route.ts'
-import { clock, cut } from './format.ts'
+import { quoted } from '../../quoted.ts'
+import { cut, trail } from './format.ts'
 import { queueOf, viewOf } from './letter-view.ts'
 
 /** Events and dead letters that are read to find out what became of a replay. */
@@ -36,18 +38,18 @@ export async function replayPage(context: RequestContext): Promise<Page> {
     title: 'Replay',
     section: 'dead-letters',
     ...(!isOver && { refreshSeconds: 1 }),
-    main: html`<p class="crumbs"><a href="${links.bus(['dead-letters'])}">Dead letters</a></p>
+    main: html`${trail([{ href: links.bus(['dead-letters']), text: 'Dead letters' }])}
 <h1>Replay</h1>
-<section id="replay" class="card" data-region aria-live="polite">
-<ol class="steps">
+<section id="replay" class="card" aria-label="State of the replay"><div class="body">
+<ol class="steps" role="status">
 <li class="${left === undefined ? 'good' : 'warn'}">${left === undefined ? 'The dead letter is gone.' : 'The dead letter is still there.'}</li>
 <li class="good">It was given to ${group === undefined ? 'the group of this bus' : html`group <b>${foreign(cut(group, 200))}</b>`}${handler !== '' && html`, handler <b>${foreign(cut(handler, 200))}</b>`}, and to nobody else.</li>
 ${lastStep(context, outcome)}
 </ol>
 ${!isOver && html`<p class="quiet">This page looks again by itself. <a href="${links.here()}">Look again now</a></p>`}
-</section>
-<dl><dt>Event</dt><dd><code>${foreign(cut(eventId, 200))}</code></dd></dl>
-<p><a href="${links.bus(['dead-letters'], { filter: group === undefined ? undefined : `group:"${group.replaceAll('"', '""')}"` })}">Back to the dead letters</a></p>`,
+</div></section>
+<dl class="facts"><dt>Event</dt><dd><code>${foreign(cut(eventId, 200))}</code></dd></dl>
+<p><a href="${links.bus(['dead-letters'], { filter: group === undefined ? undefined : `group:${quoted(group)}` })}">Back to the dead letters</a></p>`,
   }
 }
 
@@ -81,6 +83,6 @@ function lastStep(context: RequestContext, outcome: Outcome): Html {
 
 function failedStep(context: RequestContext, letter: DeadLetter): Html {
   const { error } = viewOf(letter, queueOf(context), context.mask)
-  return html`<li class="bad">It failed again at ${clock(letter.lastFailedAt)}: <span class="error-text">${foreign(cut(error, 400))}</span>
+  return html`<li class="bad">It failed again at ${when(letter.lastFailedAt)}: <span class="error-text">${foreign(cut(error, 400))}</span>
 <a href="${context.links.bus(['dead-letters', letter.id])}">Open the dead letter</a></li>`
 }
