@@ -104,10 +104,11 @@ interface Asked {
   readonly problem: string | undefined
 }
 
-function formPage({ links }: RequestContext, verb: BulkVerb, { line, counts }: Asked): Page {
+function formPage(context: RequestContext, verb: BulkVerb, { line, counts }: Asked): Page {
   const { value, isComplete } = counts
   const { matched = 0, scanned = 0, total = 0, groups = [] } = value ?? {}
   const isCounted = isComplete && value?.isComplete !== false
+  const { links } = context
   const back = links.bus(['dead-letters'], { filter: line })
   return {
     title: `${verb.label} dead letters`,
@@ -118,9 +119,8 @@ function formPage({ links }: RequestContext, verb: BulkVerb, { line, counts }: A
 <section class="card" aria-label="What it changes"><div class="body">
 <p>Filter: ${line === '' ? html`none, so <strong>all dead letters</strong>` : html`<code>${foreign(line)}</code>`}</p>
 ${isCounted ? html`<p class="lead">${sentence(verb, matched, groups)}</p>` : html`<p class="lead" role="status">Counting: ${numberText(matched)} match of ${numberText(scanned)} that were read, of ${numberText(Math.max(total, scanned))}. <a href="${links.here()}">Look again</a></p><progress max="${Math.max(total, 1)}" value="${scanned}" aria-label="Counting"></progress>`}
-${isCounted && matched > 0 && bulkForm(links.bus(['bulk', verb.action]), verb, line, matched)}
-</div></section>
-<p><a href="${back}">Cancel</a></p>`,
+${isCounted && matched > 0 && bulkForm(context, verb, line, matched)}
+</div></section>`,
   }
 }
 
@@ -140,11 +140,12 @@ function sentence({ action }: BulkVerb, matched: number, groups: SummaryProgress
   }
 }
 
-function bulkForm(href: string, verb: BulkVerb, line: string, matched: number): Html {
+function bulkForm({ links }: RequestContext, verb: BulkVerb, line: string, matched: number): Html {
   const { action, label, needsReason } = verb
+  const back = links.bus(['dead-letters'], { filter: line })
   const field = (name: string, text: HtmlValue, attributes: HtmlValue) =>
     html`<div class="field"><label for="${name}">${text}</label><input id="${name}" name="${name}" autocomplete="off"${attributes}></div>`
-  return html`<form method="post" action="${href}" class="stack">
+  return html`<form method="post" action="${links.bus(['bulk', action])}" class="stack">
 <input type="hidden" name="filter" value="${line}"><input type="hidden" name="expected" value="${matched}">
 <div class="fields">
 ${field('rate', html`Rate <span class="hint">changes per second</span>`, html` inputmode="decimal" placeholder="no limit"${action === 'replay' && html` value="50"`}`)}
@@ -153,6 +154,6 @@ ${whyField(action)}
 </div>
 <p><input type="checkbox" id="dryRun" name="dryRun" value="on"> <label for="dryRun">Dry run: only count</label></p>
 ${needsReason && html`<p class="quiet small">Without a reason, only a dry run is possible.</p>`}
-<p class="verbs"><button class="${action === 'replay' ? 'primary' : 'danger'}">${label} ${numberText(matched)}</button></p>
+<p class="verbs"><button class="${action === 'replay' ? 'primary' : 'danger'}">${label} ${numberText(matched)}</button> <a class="button" href="${back}">Cancel</a></p>
 </form>`
 }

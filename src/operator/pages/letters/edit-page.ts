@@ -146,7 +146,7 @@ ${changes.length > 0 && diff(changes, isValid)}
 <label class="field" for="edited"><span>Payload</span></label>
 <textarea id="edited" name="payload" rows="${Math.min(30, text.split('\n').length + 2)}" spellcheck="false" aria-describedby="edit-hint${problem !== undefined && ' problem'}"${problem !== undefined && html` aria-invalid="true"`}>
 ${text}</textarea>
-<p class="quiet small" id="edit-hint">Leave ${MASK} where it stands: it keeps a hidden value.</p>
+<p class="quiet small" id="edit-hint">${text.includes(MASK) ? `Leave ${MASK} where it stands: it keeps a hidden value.` : 'JSON. The schema of the event checks it.'}</p>
 <div class="field"><label for="why">Reason <span class="hint">for the record, such as a ticket</span></label><input id="why" name="why" maxlength="500" value="${context.form.get('why') ?? ''}" autocomplete="off"></div>
 <p class="verbs"><button${!isValid && html` class="primary"`}>Check and show changes</button>
 ${isValid && html`<button class="primary" formaction="${path('edit')}">Replay the edited event</button>`}

@@ -15,7 +15,7 @@ export function cut(text: string, length: number): string {
 export function names(all: readonly string[]): Html {
   const shown = all.slice(0, 5)
   const rest = all.length - shown.length
-  return html`${shown.map((name, index) => html`${index > 0 && ', '}<strong>${foreign(cut(name, 100))}</strong>`)}${rest > 0 && ` and ${rest} more`}`
+  return html`${shown.map((name, index) => html`${index > 0 && ', '}<strong>${foreign(cut(name, 40))}</strong>`)}${rest > 0 && ` and ${rest} more`}`
 }
 
 /** A way back, above the heading. */

@@ -111,8 +111,8 @@ function errorTable(
     columns: [
       { label: 'Letters', kind: 'number', cell: ({ count }) => numberText(count) },
       { label: 'Error', kind: 'main', cell: errorOf },
-      { label: 'Handler', cell: ({ handlerNames }) => names(handlerNames) },
-      { label: 'Group', cell: ({ consumerGroups }) => names(consumerGroups) },
+      { label: 'Handler', kind: 'narrow', cell: ({ handlerNames }) => names(handlerNames) },
+      { label: 'Group', kind: 'narrow', cell: ({ consumerGroups }) => names(consumerGroups) },
       { label: 'First', kind: 'narrow', cell: ({ firstAt }) => when(firstAt) },
       { label: 'Last', kind: 'narrow', cell: ({ lastAt }) => when(lastAt) },
     ],

@@ -6,6 +6,8 @@ pre.error-text { padding: .7rem .85rem; border-radius: 8px; background: var(--ba
 pre.stack { padding: .7rem .85rem; border-radius: 8px; background: var(--raised); max-height: 24rem; overflow: auto; font-size: .82rem }
 .columns { display: grid; gap: 1.25rem; grid-template-columns: repeat(auto-fit, minmax(min(100%, 26rem), 1fr)); align-items: start }
 .stack-of-cards { display: grid; gap: 1.25rem; grid-template-columns: minmax(0, 1fr) }
+.table .main .error-text { font-weight: 500 }
+main p a:not(.button), .jobs a, .steps a { text-decoration: underline; text-underline-offset: .18em }
 .filtering { display: grid; gap: .35rem }
 .fields { display: grid; gap: .75rem 1.25rem; grid-template-columns: repeat(auto-fit, minmax(min(100%, 12rem), 1fr)); width: 100%; max-width: 60rem }
 .head .verbs { justify-content: flex-end }
@@ -32,5 +34,7 @@ pre.stack { padding: .7rem .85rem; border-radius: 8px; background: var(--raised)
 .steps .bad::before { background: var(--bad-soft); color: var(--bad); content: '!' }
 .steps .warn::before { background: var(--warn-soft); color: var(--warn); content: '!' }
 .steps .wait::before { background: var(--accent-soft); color: var(--accent); content: '…' }
+h1, dt, .trail, .steps li, .callout { overflow-wrap: anywhere }
+@media (min-width: 641px) { .card .facts { grid-template-columns: fit-content(12rem) minmax(0, 1fr) } }
 .capital::first-letter { text-transform: uppercase }
 `
