@@ -72,7 +72,7 @@ export const rules: Readonly<Record<string, Rule>> = {
   'filter-line': { imports: ['kit/spelling.ts', 'bus/index.ts', 'browsing/index.ts'] },
   operator: {
     imports: [
-      ...['errors.ts', 'redaction.ts', 'kit/options.ts', 'filter-line/index.ts'],
+      ...['errors.ts', 'redaction.ts', 'observability', 'kit/options.ts', 'filter-line/index.ts'],
       ...[...core, 'store/index.ts', 'subscriptions/index.ts'],
     ],
   },

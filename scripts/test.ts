@@ -3,6 +3,7 @@ import { spawnSync } from 'node:child_process'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { requirePrograms } from '../test/brokers/programs.ts'
 import { readVitestReport, type VitestReport } from './vitest-report.ts'
 
 const steps = [
@@ -28,6 +29,8 @@ for (const [name, command, ...args] of steps) {
   if (run(name, command, args)) passed += 1
   else failed += 1
 }
+// Two installations at the same time would conflict: those of the brokers follow.
+await requirePrograms('chromium')
 await runTests()
 finished = true
 

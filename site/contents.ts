@@ -51,6 +51,7 @@ export const CONTENTS: readonly PageGroup[] = [
     pages: [
       ['operating', 'Operating, by symptom'],
       ['dead-letters', 'Dead letters'],
+      ['operator-page', "The operator's page"],
       ['observability', 'Observability'],
       ['reliability', 'Reliability'],
       ['benchmarks', 'Benchmarks'],

@@ -25,10 +25,13 @@ export async function runChange(
   try {
     permit()
   } catch (thrown) {
-    await context.activity.start({ ...base, state: 'refused', text: toError(thrown).message })
+    await recorded(
+      context.activity.start({ ...base, state: 'refused', text: toError(thrown).message }),
+      UNMADE,
+    )
     throw thrown
   }
-  const started = await context.activity.start({ ...base, state: 'started' })
+  const started = await recorded(context.activity.start({ ...base, state: 'started' }), UNMADE)
   let outcome: Done | Page | Response
   try {
     outcome = await route.handle(context)
@@ -45,11 +48,23 @@ export async function runChange(
   if (!('goTo' in outcome)) {
     // The form is shown again, or something is downloaded.
     const isRefused = (outcome.status ?? 200) >= 400
-    await context.activity.record({ ...started, state: isRefused ? 'failed' : 'done' })
+    await recorded(context.activity.record({ ...started, state: isRefused ? 'failed' : 'done' }), MADE)
     return outcome
   }
   const { goTo, text, count = 1 } = outcome
-  await context.activity.record({ ...started, state: 'done', text, count })
+  await recorded(context.activity.record({ ...started, state: 'done', text, count }), MADE)
   const location = `${goTo}${goTo.includes('?') ? '&' : '?'}did=${started.id}`
   return new Response(null, { status: 303, headers: { location } })
+}
+
+const UNMADE = 'The change could not be recorded, and was not made.'
+const MADE = 'The change was made, but its end could not be recorded.'
+
+/** @throws HttpError 500 with the text, which does not show why. */
+async function recorded<T>(recording: Promise<T>, text: string): Promise<T> {
+  try {
+    return await recording
+  } catch (thrown) {
+    throw new HttpError(500, text, {}, thrown)
+  }
 }

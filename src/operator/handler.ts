@@ -1,4 +1,4 @@
-import { EventspineError, toError } from '../errors.ts'
+import { toError } from '../errors.ts'
 import { Activity } from './activity.ts'
 import { assetAt } from './assets/index.ts'
 import { BusWatch } from './bus-watch.ts'
@@ -105,6 +105,7 @@ class Frame {
     if (request.method === 'POST') checkOrigin(request)
     const viewer = await this.#options.authorize(request)
     if (viewer instanceof Response) return viewer
+    if (!isViewer(viewer)) throw new HttpError(403, 'You may not see this page.')
     visit.viewer = viewer
     const found = this.#find(visit)
     visit.found = found
@@ -186,9 +187,19 @@ class Frame {
   #failed(visit: Visit, error: Error): Response {
     const headers = error instanceof HttpError ? error.headers : {}
     const page = errorPage(error, this.#mask)
-    if (page.status === 500 && !(error instanceof EventspineError)) console.error(error)
+    if (page.status === 500)
+      this.#options.logger.error('operator page failed', { error: toError(error.cause ?? error) })
     return this.#document(visit, page, headers)
   }
+}
+
+/** A program without types may return anything. */
+function isViewer(value: unknown): boolean {
+  if (typeof value !== 'object' || value === null) return false
+  const roles: unknown = Reflect.get(value, 'roles')
+  return (
+    typeof Reflect.get(value, 'name') === 'string' && (Array.isArray(roles) || typeof roles === 'function')
+  )
 }
 
 function assetResponse(body: string, type: string): Response {

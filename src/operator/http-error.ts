@@ -4,9 +4,17 @@ export class HttpError extends Error {
   /** Headers of the answer, such as `allow`. */
   readonly headers: Readonly<Record<string, string>>
 
-  /** @param message - for the person at the page; it is shown. */
-  constructor(status: number, message: string, headers: Readonly<Record<string, string>> = {}) {
-    super(message)
+  /**
+   * @param message - for the person at the page; it is shown.
+   * @param cause - logged, and not shown.
+   */
+  constructor(
+    status: number,
+    message: string,
+    headers: Readonly<Record<string, string>> = {},
+    cause: unknown = undefined,
+  ) {
+    super(message, { cause })
     this.status = status
     this.headers = headers
   }

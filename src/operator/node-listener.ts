@@ -60,9 +60,14 @@ function requestOf(message: FrameworkRequest, signal: AbortSignal): Request {
     init.body = bodyOf(message)
     init.duplex = 'half'
   }
-  const request = new Request(new URL(url, `http://${message.headers.host ?? 'localhost'}`), init)
+  const request = new Request(addressOf(url, message.headers.host), init)
   if (originalUrl !== url) noteMount(request, prefixOf(originalUrl, url))
   return request
+}
+
+/** A path that starts with two slashes names no host. */
+function addressOf(url: string, host = 'localhost'): URL {
+  return new URL(url.startsWith('/') ? `http://${host}${url}` : url)
 }
 
 /** What a framework has removed from the start of the URL. */

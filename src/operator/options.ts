@@ -1,6 +1,8 @@
 import type { EventBus, ExportedLetter } from '../bus/index.ts'
 import { ConfigError, describeValue } from '../errors.ts'
-import { functionOption, type OptionRule, optional, resolveOptions } from '../kit/options.ts'
+import { functionOption, type OptionRule, objectWith, optional, resolveOptions } from '../kit/options.ts'
+import type { FieldsFirstLogger, Logger } from '../observability/logger.ts'
+import { resolveLogger } from '../observability/resolve-logger.ts'
 import type { Stores, SubscriptionManager } from '../subscriptions/index.ts'
 import type { OperatorAudit } from './activity.ts'
 import type { MaskOptions } from './mask.ts'
@@ -47,6 +49,8 @@ export interface OperatorOptions {
   readonly basePath?: string
   /** Shown at the top. `production` is shown in a warning color. Default none. */
   readonly environment?: string
+  /** Logger for errors of the page itself; `console` by default. */
+  readonly logger?: Logger | FieldsFirstLogger
 }
 
 const isRecord = (value: unknown): value is object =>
@@ -101,6 +105,7 @@ const operatorDefaults = {
   hosts: undefined as OperatorOptions['hosts'],
   basePath: '',
   environment: undefined as string | undefined,
+  logger: undefined as Logger | FieldsFirstLogger | undefined,
 }
 
 const operatorRules: Readonly<Record<keyof typeof operatorDefaults, OptionRule>> = {
@@ -114,6 +119,7 @@ const operatorRules: Readonly<Record<keyof typeof operatorDefaults, OptionRule>>
   hosts: optional(hostsRule),
   basePath: pathRule,
   environment: optional(textRule),
+  logger: optional(objectWith('a logger with debug, info, warn and error', 'debug', 'info', 'warn', 'error')),
 }
 
 export interface ResolvedOperatorOptions {
@@ -128,6 +134,7 @@ export interface ResolvedOperatorOptions {
   /** Without a slash at the end. */
   readonly basePath: string
   readonly environment: string | undefined
+  readonly logger: Logger
 }
 
 /** @throws ConfigError */
@@ -145,6 +152,7 @@ export function resolveOperatorOptions(given: OperatorOptions): ResolvedOperator
   return {
     ...options,
     authorize,
+    logger: resolveLogger(options.logger),
     buses: new Map(Object.entries(buses)),
     stores: new Map(Object.entries(options.stores)),
     subscriptions: new Map(Object.entries(options.subscriptions)),

@@ -25,9 +25,9 @@ export function sparkline(
   }))
   const line = points.map(({ x, y }, index) => `${index === 0 ? 'M' : 'L'}${x} ${y}`).join('')
   const first = points[0]
-  const area = first === undefined ? '' : `${line}L${WIDTH} ${HEIGHT}L${first.x} ${HEIGHT}Z`
+  const area = first === undefined ? '' : `${line}L${WIDTH} ${HEIGHT - 2}L${first.x} ${HEIGHT - 2}Z`
   return html`<svg class="spark${isBig && ' big'}" viewBox="0 0 ${WIDTH} ${HEIGHT}" preserveAspectRatio="none" role="img" aria-label="${describe(known, label)}">
-<path class="base" d="M0 ${HEIGHT - 1}H${WIDTH}"/>
+<path class="base" d="M0 ${HEIGHT - 2}H${WIDTH}"/>
 ${points.length > 1 && html`<path class="area" d="${area}"/><path class="line" d="${line}"/>`}
 </svg>`
 }

@@ -13,6 +13,7 @@ const debianPackages = {
   pgbouncer: 'pgbouncer',
   debootstrap: 'debootstrap',
   pip: 'python3-pip',
+  chromium: 'chromium',
 } as const
 
 /** Where Debian keeps the programs of each PostgreSQL version; they are not on the PATH. */

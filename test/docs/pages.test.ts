@@ -51,6 +51,7 @@ const OTHERS: readonly {
   },
   { page: 'docs/command-line.md', start: 'npx eventspine', test: 'test/cli/commands.test.ts' },
   { page: 'docs/command-line.md', start: 'eval', test: 'test/cli/commands.test.ts' },
+  { page: 'docs/operator-page.md', start: 'npx eventspine ui', test: 'test/cli/ui.test.ts' },
   { page: 'docs/first-steps.md', start: 'mkdir shop && cd shop', reason: 'it installs packages' },
   { page: 'docs/first-steps.md', start: 'docker run', reason: 'it starts a container' },
   { page: 'docs/settings.md', start: 'NODE_OPTIONS=', reason: 'Jest is not installed here' },

@@ -6,7 +6,13 @@ import { silentLogger } from './silent-logger.ts'
 export async function demoSystem(orders = 12) {
   const broker = new MemoryBroker()
   const open = (consumerGroup: string) =>
-    new MemoryBrokerEventBus({ broker, consumerGroup, logger: silentLogger, maxRetries: 0, deadLetterStacks: true })
+    new MemoryBrokerEventBus({
+      broker,
+      consumerGroup,
+      logger: silentLogger,
+      maxRetries: 0,
+      deadLetterStacks: true,
+    })
   const [billing, mails, shipping] = ['billing', 'mails', 'shipping'].map(open)
   if (billing === undefined || mails === undefined || shipping === undefined) throw new Error('no bus')
   let isBroken = true
@@ -16,13 +22,19 @@ export async function demoSystem(orders = 12) {
     (event) => {
       handled.push(`invoice ${event.aggregateId}`)
       if (isBroken && Number(event.aggregateId.slice(6)) % 3 === 0) {
-        throw new TypeError(`Cannot read properties of undefined (reading 'customer-${event.aggregateId.slice(6)}')`)
+        throw new TypeError(
+          `Cannot read properties of undefined (reading 'customer-${event.aggregateId.slice(6)}')`,
+        )
       }
     },
     { name: 'invoice' },
   )
-  billing.subscribe(OrderCreated, (event) => void handled.push(`audit ${event.aggregateId}`), { name: 'audit' })
-  mails.subscribe(OrderCreated, (event) => void handled.push(`welcome ${event.aggregateId}`), { name: 'welcome' })
+  billing.subscribe(OrderCreated, (event) => void handled.push(`audit ${event.aggregateId}`), {
+    name: 'audit',
+  })
+  mails.subscribe(OrderCreated, (event) => void handled.push(`welcome ${event.aggregateId}`), {
+    name: 'welcome',
+  })
   shipping.subscribe(OrderShipped, () => undefined, { name: 'track' })
   for (const bus of [billing, mails, shipping]) {
     bus.startConsumingInBackground()
@@ -32,7 +44,9 @@ export async function demoSystem(orders = 12) {
   await billing.publish(Array.from({ length: orders }, (_, index) => orderCreated(`Order-${index}`)))
   await billing.publish(Array.from({ length: 7 }, (_, index) => orderShipped(`Order-${index}`)))
   const failed = Math.ceil(orders / 3)
-  await waitFor(async () => (await billing.deadLetters.count()) === failed, { describe: () => 'dead letters' })
+  await waitFor(async () => (await billing.deadLetters.count()) === failed, {
+    describe: () => 'dead letters',
+  })
   const bus = open('operator')
   return {
     bus,

@@ -256,8 +256,9 @@ it('has examples that run', async () => {
     'explain',
     'trace',
     'exporter',
+    'ui',
   )
-  expect(examples).toHaveLength(13)
+  expect(examples).toHaveLength(14)
   for (const example of examples) {
     // The check finds nothing; the id is that of an event of the scene.
     const words = wordsOf(example.replace(/[0-9a-f-]{36}/, events[0]?.eventId ?? ''))

@@ -23,7 +23,7 @@ export const style = `
   --round: 10px;
 }
 *, *::before, *::after { box-sizing: border-box }
-html { -webkit-text-size-adjust: 100%; scrollbar-gutter: stable }
+html { -webkit-text-size-adjust: 100% }
 body {
   margin: 0; background: var(--ground); color: var(--text);
   font: 15px/1.5 system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif;
@@ -87,7 +87,7 @@ footer .keys { display: none }
 .card > .body { padding: 1rem; display: grid; gap: .9rem; grid-template-columns: minmax(0, 1fr) }
 .cards { display: grid; gap: 1.25rem; grid-template-columns: repeat(auto-fit, minmax(min(100%, 21rem), 1fr)); align-items: start }
 .tiles { display: grid; gap: .8rem; grid-template-columns: repeat(auto-fit, minmax(min(100%, 10.5rem), 1fr)) }
-.tile { display: grid; gap: .1rem; padding: .8rem 1rem; background: var(--surface); border: 1px solid var(--line); border-radius: var(--round); box-shadow: var(--shadow); color: inherit }
+.tile { display: grid; gap: .1rem; align-content: start; padding: .8rem 1rem; background: var(--surface); border: 1px solid var(--line); border-radius: var(--round); box-shadow: var(--shadow); color: inherit }
 a.tile:hover { border-color: var(--accent); text-decoration: none }
 .tile dt, .tile .label { font-size: .83rem; color: var(--quiet) }
 .tile dd, .tile .value { font-size: 1.6rem; line-height: 1.2; font-weight: 640; letter-spacing: -.02em; overflow-wrap: anywhere }
@@ -128,7 +128,7 @@ a.tile:hover { border-color: var(--accent); text-decoration: none }
 .hot { color: var(--bad); font-weight: 620 }
 .warm { color: var(--warn); font-weight: 600 }
 a.hot { text-decoration: underline; text-decoration-color: color-mix(in srgb, currentColor 35%, transparent); text-underline-offset: .2em }
-.spark { display: block; width: 7.5rem; height: 1.75rem; color: var(--accent); overflow: visible }
+.spark { display: block; width: 7.5rem; max-width: 100%; height: 1.75rem; color: var(--accent); overflow: visible }
 .spark .area { fill: currentColor; opacity: .13 }
 .spark .line { fill: none; stroke: currentColor; stroke-width: 1.6; vector-effect: non-scaling-stroke; stroke-linejoin: round; stroke-linecap: round }
 .spark .base { stroke: var(--line); stroke-width: 1; vector-effect: non-scaling-stroke }
@@ -158,7 +158,8 @@ form.stack { display: grid; gap: .75rem; justify-items: start }
 .filter { display: flex; flex-wrap: wrap; gap: .5rem; align-items: center }
 .filter input[type=search] { flex: 1 1 16rem; font-family: var(--mono); font-size: .9rem; min-width: 0 }
 .problem { color: var(--bad); font-size: .9rem; overflow-wrap: anywhere }
-.verbs { display: flex; flex-wrap: wrap; gap: .5rem; align-items: center }
+.verbs { display: flex; flex-wrap: wrap; gap: .5rem; align-items: start }
+.verbs > details[open] { flex-basis: 100% }
 details.verb > summary { list-style: none; display: inline-flex; cursor: pointer; padding: .38rem .9rem; border: 1px solid var(--line); border-radius: 8px; background: var(--surface); font-weight: 560 }
 details.verb > summary::-webkit-details-marker { display: none }
 details.verb > summary::before { content: '▸'; color: var(--quiet); margin-right: .5rem; transition: rotate .12s }
@@ -166,7 +167,6 @@ details.verb[open] > summary::before { rotate: 90deg }
 details.verb > summary:hover { border-color: var(--accent) }
 details.verb[open] > form { margin-top: .8rem; padding: .9rem 1rem 1rem; border: 1px solid var(--line); border-radius: var(--round); background: var(--raised) }
 details.verb.danger > summary { color: var(--bad) }
-details.verbs-list { display: grid; gap: .6rem }
 .pages { display: flex; flex-wrap: wrap; gap: .6rem; align-items: center; padding: .75rem 1rem; border-top: 1px solid var(--line); color: var(--quiet) }
 progress { width: 100%; height: .6rem; accent-color: var(--accent) }
 dialog { border: 1px solid var(--line); border-radius: 14px; background: var(--surface); color: var(--text); padding: 1.3rem 1.5rem; max-width: min(30rem, calc(100vw - 2rem)); box-shadow: 0 18px 60px rgb(0 0 0 / .28) }
@@ -189,7 +189,7 @@ dialog .facts { margin-bottom: 1rem }
   .notice .go { margin-left: 0 }
   .table:not(.plain), .table:not(.plain) tbody { display: block }
   .table:not(.plain) thead { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%) }
-  .table:not(.plain) tr { display: grid; grid-template-columns: repeat(2, minmax(0, 1fr)); gap: .45rem 1rem; padding: .85rem 1rem; border-bottom: 1px solid var(--line) }
+  .table:not(.plain) tr { display: grid; grid-template-columns: repeat(auto-fit, minmax(6.3rem, 1fr)); gap: .55rem 1rem; padding: .85rem 1rem; border-bottom: 1px solid var(--line) }
   .table:not(.plain) tbody tr:last-child { border-bottom: 0 }
   .table:not(.plain) td, .table:not(.plain) td:first-child, .table:not(.plain) td:last-child { display: block; padding: 0; border: 0; text-align: left; white-space: normal; width: auto }
   .table:not(.plain) td.main, .table:not(.plain) td.wide { grid-column: 1 / -1 }

@@ -74,7 +74,7 @@ export function deadLink(name: string, count: number, links: RequestContext['lin
 /** What the group does now. */
 export function stateOf({ paused, members, lag, retriesWaiting }: GroupInfo): Html {
   if (paused !== undefined) return html`<span title="by ${paused.by}">${badge('paused', 'warn')}</span>`
-  if (members === 0) return badge('nobody consumes', lag === 0 ? 'warn' : 'bad')
+  if (members === 0) return badge('no consumer', lag === 0 ? 'warn' : 'bad')
   if (lag === 0 && retriesWaiting === 0) return badge('up to date', 'good')
   return badge('consuming', 'accent')
 }

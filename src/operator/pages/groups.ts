@@ -126,7 +126,7 @@ function verbs(group: SeenGroup, context: RequestContext): Html | undefined {
       : []),
   ]
   if (forms.length === 0) return undefined
-  return card('Change', html`<div class="body">${forms}</div>`)
+  return card('Change', html`<div class="body"><div class="verbs">${forms}</div></div>`)
 }
 
 function pauseForm(action: string): Html {

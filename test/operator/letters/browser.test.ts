@@ -1,18 +1,11 @@
-import type { Browser } from 'playwright-core'
-import { afterAll, beforeAll, expect, it } from 'vitest'
+import { expect, it } from 'vitest'
 import { MemoryBroker, MemoryBrokerEventBus } from '../../../src/testing/index.ts'
 import { waitFor } from '../../support/wait-for.ts'
-import { axeFaults, launchBrowser, openPage, sidewaysScroll } from '../browser.ts'
+import { axeFaults, sidewaysScroll, useBrowser } from '../browser.ts'
 import { silentLogger } from '../silent-logger.ts'
 import { brokenBilling, operatorsStory, tabTo } from './story.ts'
 
-let browser: Browser
-
-beforeAll(async () => {
-  browser = await launchBrowser()
-})
-
-afterAll(() => browser.close())
+const browser = useBrowser()
 
 function inMemory(orders: number) {
   const broker = new MemoryBroker()
@@ -38,9 +31,8 @@ it('edits and replays, and runs a bulk job that another browser sees and cancels
   for (const javaScriptEnabled of [true, false]) {
     await using scene = await inMemory(40)
     scene.state.isBroken = false
-    await using one = await openPage(browser, scene.url, { javaScriptEnabled })
-    await using two = await openPage(browser, scene.url, { javaScriptEnabled })
-    const { page } = one
+    const page = await browser.open({ baseURL: scene.url, javaScriptEnabled, expected: /status of 409/ })
+    const other = await browser.open({ baseURL: scene.url, javaScriptEnabled })
     const shows = (where: typeof page, text: string | RegExp) =>
       waitFor(async () => {
         if (await where.getByText(text).first().isVisible()) return true
@@ -65,15 +57,16 @@ it('edits and replays, and runs a bulk job that another browser sees and cancels
     await page.getByLabel(/^Rate/).fill('4')
     await page.getByRole('button', { name: 'Replay 19' }).click()
     await shows(page, /replayed [1-9]\d? of 19/)
-    await two.page.goto('/orders/dead-letters')
-    await two.page.getByRole('link', { name: 'Replay of all dead letters' }).click()
-    await shows(two.page, /replayed [1-9]\d? of 19/)
-    await two.page.getByRole('button', { name: 'Cancel the job' }).click()
+    await other.goto('/orders/dead-letters')
+    await other.getByRole('link', { name: 'Replay of all dead letters' }).click()
+    await shows(other, /replayed [1-9]\d? of 19/)
+    await other.getByRole('button', { name: 'Cancel the job' }).click()
     await shows(page, /The others are still dead letters/)
     const left = await scene.page.deadLetters.count()
     expect(left).toBeGreaterThan(0)
     await waitFor(() => scene.state.ran.filter((line) => line.startsWith('invoice')).length === 40 - left)
-    expect([one.faults, two.faults]).toEqual([[], []])
+    await page.context().close()
+    await other.context().close()
   }
 })
 
@@ -83,15 +76,15 @@ it('has no serious fault of accessibility, light and dark, and fits a telephone'
   const path = `/orders/dead-letters/${encodeURIComponent(letter?.id ?? '')}`
   const pages = ['/orders/dead-letters', path, `${path}/edit`, '/orders/bulk/purge?filter=group%3Abilling', `${path}x`]
   for (const colorScheme of ['light', 'dark'] as const) {
-    await using opened = await openPage(browser, scene.url, {
-      ...{ colorScheme, bypassCSP: true },
+    const page = await browser.open({
+      ...{ baseURL: scene.url, colorScheme, bypassCSP: true, expected: /status of 4/ },
       viewport: { width: colorScheme === 'light' ? 1280 : 390, height: 800 },
     })
     for (const one of [...pages, '/orders/dead-letters?filter=grup%3Aa']) {
-      await opened.page.goto(one)
-      expect([one, await axeFaults(opened.page)]).toEqual([one, []])
-      expect([one, await sidewaysScroll(opened.page)]).toEqual([one, expect.toSatisfy((pixels) => pixels <= 0)])
+      await page.goto(one)
+      expect([one, await axeFaults(page)]).toEqual([one, []])
+      expect([one, await sidewaysScroll(page)]).toEqual([one, expect.toSatisfy((pixels) => pixels <= 0)])
     }
-    expect(opened.faults).toEqual([])
+    await page.context().close()
   }
 })

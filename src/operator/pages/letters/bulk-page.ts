@@ -1,6 +1,7 @@
 import type { BulkOptions, DeadLetterFilter, SummaryProgress } from '../../../bus/index.ts'
 import { deadLetterLine, integer, rate, UsageError } from '../../../filter-line/index.ts'
 import type { Reading } from '../../background-reads.ts'
+import { BusWatch } from '../../bus-watch.ts'
 import { numberText, whyField } from '../../components.ts'
 import type { RequestContext } from '../../context.ts'
 import { foreign, type Html, type HtmlValue, html } from '../../html.ts'
@@ -15,13 +16,13 @@ import { queueOf } from './letter-view.ts'
 const COUNT_MS = 800
 
 /** Counts what a change would hit, and asks before it. */
-export async function bulkPage(context: RequestContext): Promise<Page> {
-  const verb = verbOf(context)
+export async function bulkPage(context: RequestContext, action: BulkAction): Promise<Page> {
+  const verb = verbOf(context, action)
   const queue = queueOf(context)
   const given = context.filter(deadLetterLine)
   if (given.problem !== undefined) throw new HttpError(400, given.problem)
   const { filter = {}, text: line } = given
-  context.require(verb.role, filter.consumerGroup)
+  await requireForAll(context, verb, filter)
   const counts = await context
     .state(LetterReads.key)
     .counts(queue, { bus: context.busName, filter, line }, COUNT_MS)
@@ -29,13 +30,13 @@ export async function bulkPage(context: RequestContext): Promise<Page> {
 }
 
 /** Starts the job. */
-export async function startBulkJob(context: RequestContext): Promise<Done | Page> {
-  const verb = verbOf(context)
+export async function startBulkJob(context: RequestContext, action: BulkAction): Promise<Done> {
+  const verb = verbOf(context, action)
   const { form, busName: bus } = context
   const queue = queueOf(context)
   const line = form.get('filter')?.trim() ?? ''
   const filter = lineOf(line)
-  context.require(verb.role, filter.consumerGroup)
+  await requireForAll(context, verb, filter)
   const limits = limitsOf(form)
   if (verb.needsReason && !limits.isDryRun) context.field('why')
   const job = startBulk(context, verb, { queue, filter, line, ...limits })
@@ -46,12 +47,26 @@ export async function startBulkJob(context: RequestContext): Promise<Done | Page
   }
 }
 
-export function verbOf(context: RequestContext): BulkVerb {
-  const verb = bulkVerb(context.param('action'))
+function verbOf(context: RequestContext, action: BulkAction): BulkVerb {
+  const verb = bulkVerb(action)
   if (verb === undefined || (verb.action === 'archive' && !context.canArchive)) {
     throw new HttpError(404, 'There is no such page.')
   }
   return verb
+}
+
+/** A change of all groups needs the role for each of them. @throws HttpError 403 */
+async function requireForAll(
+  context: RequestContext,
+  { role }: BulkVerb,
+  { consumerGroup }: DeadLetterFilter,
+): Promise<void> {
+  context.require(role, consumerGroup)
+  if (consumerGroup !== undefined || typeof context.viewer.roles !== 'function') return
+  const { groups = [] } = await context.state(BusWatch.key).view(context.busName)
+  const other = groups.find(({ name }) => !context.can(role, name))
+  if (other === undefined) return
+  throw new HttpError(403, 'You may not do this to all groups. Name yours in the filter, such as group:billing.')
 }
 
 /** @throws HttpError 400 */
@@ -85,6 +100,9 @@ function limitsOf(form: URLSearchParams): Limits {
   const expected = read('expected', integer(0))
   const wanted = read('limit', integer())
   const perSecond = read('rate', rate)
+  if (expected === undefined && !isDryRun) {
+    throw new HttpError(400, 'The number of dead letters is not confirmed. Send the form of the page.')
+  }
   // Never more than the viewer has seen and confirmed.
   const limit = isDryRun
     ? wanted

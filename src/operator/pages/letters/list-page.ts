@@ -72,13 +72,19 @@ function orderLink({ links }: RequestContext, order: 'oldest' | 'newest'): Html 
 
 function errorsCard(context: RequestContext, given: Filter, counts: Counts): Html {
   const { value, isComplete } = counts
-  const { groups = [], scanned = 0, total = 0 } = value ?? {}
+  const { groups: all = [], scanned = 0, total = 0 } = value ?? {}
+  const groups = all.filter(({ consumerGroups }) => isSeen(context, consumerGroups))
   const shown = groups.slice(0, MAX_GROUPS)
   const rest = groups.length - shown.length
   const body = html`${!isComplete && html`<progress max="${Math.max(total, scanned, 1)}" value="${scanned}" aria-label="Counting"></progress>`}
 ${shown.length > 0 && errorTable(context, given, shown)}
 ${rest > 0 && html`<p class="pages">${numberText(rest)} more errors are not shown. A filter shows them.</p>`}`
   return card('By error', body, html`<p class="quiet small" role="status">${windowOf(given, counts)}</p>`)
+}
+
+/** False for an error of groups that the viewer may not see. */
+function isSeen(context: RequestContext, groups: readonly string[]): boolean {
+  return groups.length === 0 || groups.some((name) => context.can('see', name))
 }
 
 /** What the counts cover. */

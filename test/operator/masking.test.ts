@@ -1,0 +1,56 @@
+import { describe, expect, test } from 'vitest'
+import { MASK, Masker } from '../../src/operator/mask.ts'
+
+describe('masking', () => {
+  test('hides values by the names of their fields, and by paths, at any depth', () => {
+    const mask = new Masker({ paths: ['card.*', 'lines.*.price', 'note'] })
+    const { value, hidden } = mask.payload({
+      customer: 'c-1',
+      note: 'canary-1',
+      card: { number: 4_111_111_111, holder: { name: 'canary-2' } },
+      lines: [{ name: 'pen', price: 12_345 }],
+      login: { userPassword: 'canary-3', API_TOKEN: ['canary-4', { deep: 'canary-5' }] },
+      iban: null,
+    })
+    expect(value).toEqual({
+      customer: 'c-1',
+      note: MASK,
+      card: { number: MASK, holder: MASK },
+      lines: [{ name: 'pen', price: MASK }],
+      login: { userPassword: MASK, API_TOKEN: MASK },
+      iban: MASK,
+    })
+    const error = 'expected number, got "canary-2"; canary-3 and canary-5 and 4111111111 and 12345 in c-1'
+    expect(mask.text(error, hidden)).toBe(
+      `expected number, got "${MASK}"; ${MASK} and ${MASK} and ${MASK} and ${MASK} in c-1`,
+    )
+  })
+
+  test('hides headers by their names, and credentials in any text', () => {
+    const mask = new Masker()
+    expect(
+      mask.headers({ Authorization: 'Bearer x', event_type: 'OrderCreated', 'x-api-token': 'y' }),
+    ).toEqual({
+      Authorization: MASK,
+      event_type: 'OrderCreated',
+      'x-api-token': MASK,
+    })
+    expect(mask.text('amqp://user:canary@host failed')).not.toContain('canary')
+    expect(mask.payload('redis://:canary@host').value).not.toContain('canary')
+  })
+
+  test('own keys replace the defaults, and no payload is too deep or too strange', () => {
+    const mask = new Masker({ keys: ['Card'] })
+    const strange = JSON.parse(
+      '{"__proto__": {"card": 1}, "constructor": {"prototype": 2}, "password": "shown"}',
+    )
+    const { value } = mask.payload(strange)
+    expect(JSON.stringify(value)).toBe(
+      `{"__proto__":{"card":"${MASK}"},"constructor":{"prototype":2},"password":"shown"}`,
+    )
+    let deep: unknown = 'canary'
+    for (let depth = 0; depth < 10_000; depth += 1) deep = { deep }
+    expect(JSON.stringify(mask.payload(deep).value)).not.toContain('canary')
+    expect(mask.payload(undefined)).toEqual({ value: undefined, hidden: [] })
+  })
+})

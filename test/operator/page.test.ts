@@ -1,0 +1,218 @@
+import { readFileSync } from 'node:fs'
+import { createRequire } from 'node:module'
+import { gzipSync } from 'node:zlib'
+import type { Page } from 'playwright-core'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { createOperatorHandler, operatorListener, type Verb } from '../../src/operator/index.ts'
+import { MemoryBrokerEventBus, waitFor } from '../../src/testing/index.ts'
+import { paced } from '../support/pace.ts'
+import { useBrowser } from './browser.ts'
+import { demoSystem } from './demo-system.ts'
+import { serve } from './serve.ts'
+import { silentLogger } from './silent-logger.ts'
+
+const axe = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8')
+const browser = useBrowser()
+const timeout = paced(5000)
+
+let system: Awaited<ReturnType<typeof demoSystem>>
+let server: Awaited<ReturnType<typeof serve>>
+let handler: ReturnType<typeof createOperatorHandler>
+let home: string
+const PAGES = ['', '/groups', '/groups/shipping', '/activity']
+
+beforeAll(async () => {
+  system = await demoSystem(12)
+  handler = createOperatorHandler({
+    buses: { orders: system.bus },
+    environment: 'production',
+    authorize: () => ({ name: 'anna', roles: ['see', 'read', 'operate', 'change'] satisfies Verb[] }),
+    logger: silentLogger,
+  })
+  server = await serve(operatorListener(handler))
+  home = `${server.url}/orders`
+})
+afterAll(async () => {
+  await server[Symbol.asyncDispose]()
+  await handler.close()
+  await system.close()
+})
+
+const violations = async (page: Page): Promise<unknown> => {
+  await page.evaluate(axe)
+  const run = `axe.run(document, { resultTypes: ['violations'] }).then(({ violations }) =>
+    violations.filter(({ impact }) => ['serious', 'critical'].includes(impact))
+      .map(({ id, nodes }) => id + ': ' + nodes.map(({ html }) => html.slice(0, 120)).join(' | ')))`
+  return page.evaluate(run)
+}
+
+test.each(['light', 'dark'] as const)(
+  'no page has a serious accessibility problem, or scrolls sideways: %s',
+  async (colorScheme) => {
+    // Axe is injected, which the policy of the page forbids.
+    const page = await browser.open({ colorScheme, bypassCSP: true })
+    for (const path of PAGES) {
+      await page.setViewportSize({ width: 1280, height: 800 })
+      await page.goto(home + path)
+      expect(await violations(page), path).toEqual([])
+      for (const width of [640, 390]) {
+        await page.setViewportSize({ width, height: 844 })
+        const wide = await page.evaluate(
+          'document.documentElement.scrollWidth - document.documentElement.clientWidth',
+        )
+        expect(wide, `${path} at ${width}`).toBe(0)
+      }
+    }
+  },
+)
+
+describe.each([
+  ['with', true],
+  ['without', false],
+])('%s script', (_name, javaScriptEnabled) => {
+  test('an operator pauses a group with a reason, sees who did it, and resumes it', async () => {
+    const page = await browser.open({ javaScriptEnabled })
+    await page.goto(home)
+    await page
+      .getByRole('table', { name: 'Consumer groups' })
+      .getByRole('link', { name: 'billing', exact: true })
+      .click()
+    await page.getByText('Pause', { exact: true }).click()
+    await page.getByLabel('Reason').first().fill('OPS-12')
+    await page.getByRole('button', { name: 'Pause the group' }).click()
+    await page.getByText('Paused billing.').waitFor({ timeout })
+    await page.getByText('OPS-12').first().waitFor({ timeout })
+    expect((await system.bus.admin.group('billing')).paused).toMatchObject({ by: 'anna', why: 'OPS-12' })
+    await page.getByRole('button', { name: 'Resume the group' }).click()
+    await page.getByText('Resumed billing.').waitFor({ timeout })
+    await page.getByRole('link', { name: 'Activity' }).click()
+    await page.getByText('groups.pause').first().waitFor({ timeout })
+    expect((await system.bus.admin.group('billing')).paused).toBeUndefined()
+  })
+})
+
+test('a group is moved and deleted by its forms: counted first, named to confirm', async () => {
+  const page = await browser.open({ expected: /400/ })
+  await page.goto(`${home}/groups/shipping`)
+  await page.getByText('Move to another place').click()
+  await page.getByLabel('Place').fill('last')
+  await page.getByRole('button', { name: 'Move the group' }).click()
+  await page.getByText('0 events are behind this place. Nothing was changed.').waitFor({ timeout })
+  expect((await system.bus.admin.group('shipping')).lag).toBeGreaterThan(0)
+  await page.getByText('Delete', { exact: true }).click()
+  await page.getByLabel('Name of the group').fill('other')
+  await page.getByRole('button', { name: 'Delete the group' }).click()
+  await page.getByText('enter its name').waitFor({ timeout })
+  await page.goBack()
+  await page.getByText('Delete', { exact: true }).click()
+  await page.getByLabel('Name of the group').fill('shipping')
+  await page.getByRole('button', { name: 'Delete the group' }).click()
+  await page.getByText('Deleted shipping.').waitFor({ timeout })
+  expect((await system.bus.admin.groups()).map(({ name }) => name)).toEqual(['billing', 'mails'])
+})
+
+test('by keyboard alone: sections, rows, help; a refresh keeps the focus, what is typed and what is open', async () => {
+  const page = await browser.open()
+  await page.goto(home)
+  await page.keyboard.press('g')
+  await page.keyboard.press('g')
+  await page.waitForURL(`${home}/groups`)
+  await page.keyboard.press('?')
+  await page.getByRole('dialog').waitFor({ timeout })
+  await page.keyboard.press('Escape')
+  await page.keyboard.press('j')
+  await page.keyboard.press('j')
+  await page.keyboard.press('k')
+  expect(await page.evaluate('document.activeElement.textContent')).toBe('billing')
+  await page.keyboard.press('Enter')
+  await page.waitForURL(`${home}/groups/billing`)
+  await page.getByText('Pause', { exact: true }).focus()
+  await page.keyboard.press('Enter')
+  await page.getByLabel('Reason').first().fill('half a rea')
+  await page.evaluate(
+    "window.refreshed = new Promise((done) => document.addEventListener('refreshed', done, { once: true })).then(() => 1)",
+  )
+  await system.bus.admin.pause('mails', { by: 'ben' })
+  await page.evaluate('window.refreshed')
+  expect(await page.evaluate('document.activeElement.value')).toBe('half a rea')
+  expect(await page.locator('details#pause').getAttribute('open')).toBe('')
+  await system.bus.admin.resume('mails')
+})
+
+test('numbers change without a click, a broker that is away is named within seconds, and the page heals by itself', async () => {
+  const { broker } = system
+  const page = await browser.open()
+  await page.goto(home)
+  await page.locator('#health.ok').waitFor({ timeout })
+  broker.goDown()
+  await page.getByText('The broker does not answer').waitFor({ timeout: paced(8000) })
+  await page
+    .getByRole('table', { name: 'Consumer groups' })
+    .getByText('billing', { exact: true })
+    .waitFor({ timeout })
+  broker.comeUp()
+  await page.locator('#health.ok').waitFor({ timeout: paced(15_000) })
+  expect(await page.getByText('The broker does not answer').count()).toBe(0)
+})
+
+test('a page whose program has ended says so, and goes on when it is back', async () => {
+  const page = await browser.open({ expected: /ERR_CONNECTION_REFUSED/ })
+  const bus = new MemoryBrokerEventBus({ broker: system.broker, logger: silentLogger })
+  let isAway = false
+  const listener = operatorListener(handler)
+  await using other = await serve((request, response) => {
+    if (isAway) request.socket.destroy()
+    else listener(request, response)
+  })
+  const refused = /ERR_EMPTY_RESPONSE/
+  const second = await browser.open({ expected: refused })
+  await second.goto(`${other.url}/orders`)
+  isAway = true
+  await second.getByText('This page is not reachable').waitFor({ timeout: paced(8000) })
+  isAway = false
+  await second.getByText('This page is not reachable').waitFor({ state: 'detached', timeout: paced(8000) })
+  await page.close()
+  await bus.shutdown()
+})
+
+test('another site can neither frame the page nor send its forms', async () => {
+  await using evil = await serve((_request, response) => {
+    response.setHeader('content-type', 'text/html')
+    response.end(`<iframe src="${home}"></iframe><img src="${home}/groups/mails/pause">
+<form method="post" action="${home}/groups/mails/pause"><input name="why" value="x"><button>Win</button></form>`)
+  })
+  const page = await browser.open({
+    expected: /frame-ancestors|X-Frame-Options|Refused|403|405|ERR_BLOCKED|violates/,
+  })
+  await page.goto(evil.url.replace('127.0.0.1', 'localhost'))
+  await page.getByRole('button', { name: 'Win' }).click()
+  await page.getByText('A change must come from a form of this page.').waitFor({ timeout })
+  expect((await system.bus.admin.group('mails')).paused).toBeUndefined()
+})
+
+test('the first page is at most 60 kB in all, its module at most 15 kB, compressed', async () => {
+  const text = await (await fetch(home)).text()
+  const assets = [...text.matchAll(/(?:href|src)="(\/_\/[^"]+)"/g)].map(([, path = '']) => path)
+  const bodies = await Promise.all(assets.map(async (path) => (await fetch(server.url + path)).text()))
+  const [script = ''] = bodies.filter((_, index) => assets[index]?.endsWith('.js'))
+  expect(gzipSync(script).length).toBeLessThan(15_000)
+  expect([text, ...bodies].reduce((bytes, body) => bytes + gzipSync(body).length, 0)).toBeLessThan(60_000)
+})
+
+test('a viewer whose bus has just started sees its groups as soon as they appear', async () => {
+  const bus = new MemoryBrokerEventBus({ logger: silentLogger, consumerGroup: 'late' })
+  const empty = createOperatorHandler({
+    buses: { fresh: bus },
+    authorize: () => ({ name: 'anna', roles: ['see'] }),
+  })
+  await using other = await serve(operatorListener(empty))
+  const page = await browser.open()
+  await page.goto(`${other.url}/fresh`)
+  await page.getByText('No consumer group yet').waitFor({ timeout })
+  bus.startConsumingInBackground()
+  await bus.whenConsuming()
+  await page.getByRole('link', { name: 'late', exact: true }).waitFor({ timeout: paced(8000) })
+  await empty.close()
+  await bus.shutdown()
+  await waitFor(() => bus.isShutdown)
+})
