@@ -183,7 +183,7 @@ it('purges and archives after a count, and exports', async () => {
   const { path } = await letterOf(scene, 'Order-57')
   expect((await anna.post(`${path}/purge`)).status).toBe(400)
   expect((await anna.post(`${path}/purge`, { why: 'OPS-5' })).text).toContain('Purged the dead letter of OrderCreated Order-57')
-  expect((await anna.get('/orders/bulk/explode')).status).toBe(404)
+  expect((await anna.post('/orders/bulk/replay', { filter: '' })).text).toContain('not confirmed')
 })
 
 it('shows each viewer only what the roles allow, and refuses the rest', async () => {

@@ -64,7 +64,7 @@ export const tabTo: Press = async (page, name) => {
   await wanted.waitFor()
   for (let steps = 0; steps < 200; steps += 1) {
     await page.keyboard.press('Tab')
-    if (await wanted.evaluate((element) => element.matches(':focus-visible'))) {
+    if ((await wanted.and(page.locator(':focus-visible')).count()) === 1) {
       await page.keyboard.press('Enter')
       return
     }

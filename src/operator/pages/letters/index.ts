@@ -1,3 +1,4 @@
+import type { RequestContext } from '../../context.ts'
 import type { Route } from '../../route.ts'
 import type { Verb } from '../../viewer.ts'
 import { bulkPage, startBulkJob } from './bulk-page.ts'
@@ -20,9 +21,9 @@ function bulkRoutes(action: BulkAction, verb: Verb): readonly Route[] {
   return [
     { method: 'GET', path, verb, handle: (context) => bulkPage(context, action) },
     {
-      ...{ method: 'POST', path, verb, action: `deadLetters.${action}` },
-      target: ({ form }) => ({ filter: form.get('filter') ?? '', dryRun: form.get('dryRun') === 'on' }),
-      handle: (context) => startBulkJob(context, action),
+      ...{ method: 'POST' as const, path, verb, action: `deadLetters.${action}` },
+      target: ({ form }: RequestContext) => ({ filter: form.get('filter') ?? '', dryRun: form.get('dryRun') === 'on' }),
+      handle: (context: RequestContext) => startBulkJob(context, action),
     },
   ]
 }
