@@ -9,7 +9,10 @@ const browser = useBrowser()
 
 function inMemory(orders: number) {
   const broker = new MemoryBroker()
-  return brokenBilling((options) => new MemoryBrokerEventBus({ broker, logger: silentLogger, maxRetries: 0, ...options }), orders)
+  return brokenBilling(
+    (options) => new MemoryBrokerEventBus({ broker, logger: silentLogger, maxRetries: 0, ...options }),
+    orders,
+  )
 }
 
 it('lets an operator find, understand and replay a dead letter, with the mouse', async () => {
@@ -74,7 +77,13 @@ it('has no serious fault of accessibility, light and dark, and fits a telephone'
   await using scene = await inMemory(40)
   const [letter] = (await scene.page.deadLetters.list()).deadLetters
   const path = `/orders/dead-letters/${encodeURIComponent(letter?.id ?? '')}`
-  const pages = ['/orders/dead-letters', path, `${path}/edit`, '/orders/bulk/purge?filter=group%3Abilling', `${path}x`]
+  const pages = [
+    '/orders/dead-letters',
+    path,
+    `${path}/edit`,
+    '/orders/bulk/purge?filter=group%3Abilling',
+    `${path}x`,
+  ]
   for (const colorScheme of ['light', 'dark'] as const) {
     const page = await browser.open({
       ...{ baseURL: scene.url, colorScheme, bypassCSP: true, expected: /status of 4/ },

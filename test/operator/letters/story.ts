@@ -9,17 +9,22 @@ import type { useBrowser } from '../browser.ts'
 import { serve } from '../serve.ts'
 
 /** Creates the bus of a group. */
-export type CreateBus = (options: { readonly consumerGroup: string; readonly registry?: EventRegistry }) => BrokerEventBus
+export type CreateBus = (options: {
+  readonly consumerGroup: string
+  readonly registry?: EventRegistry
+}) => BrokerEventBus
 
 /** Two groups of one bus; the handler `invoice` of billing fails for every second order until it is repaired. */
 export async function brokenBilling(create: CreateBus, orders: number) {
   const [billing, mails] = [create({ consumerGroup: 'billing' }), create({ consumerGroup: 'mails' })]
   const state = { isBroken: true, ran: [] as string[] }
-  const note = (handler: string, { aggregateId }: OrderCreated) => void state.ran.push(`${handler} ${aggregateId}`)
+  const note = (handler: string, { aggregateId }: OrderCreated) =>
+    void state.ran.push(`${handler} ${aggregateId}`)
   billing.subscribe(
     OrderCreated,
     (event) => {
-      if (state.isBroken && Number(event.aggregateId.slice(6)) % 2 === 0) throw new TypeError(`no <price> for ${event.aggregateId}`)
+      if (state.isBroken && Number(event.aggregateId.slice(6)) % 2 === 0)
+        throw new TypeError(`no <price> for ${event.aggregateId}`)
       note('invoice', event)
     },
     { name: 'invoice' },
@@ -86,7 +91,11 @@ export async function operatorsStory(
   const hasScript = context.javaScriptEnabled !== false
   const page = await browser.open({ baseURL: scene.url, expected: /status of 404/, ...context })
   const sees = async (text: string | RegExp) => {
-    if (hasScript) return page.getByText(text).first().waitFor({ timeout: paced(5000) })
+    if (hasScript)
+      return page
+        .getByText(text)
+        .first()
+        .waitFor({ timeout: paced(5000) })
     await waitFor(async () => {
       if (await page.getByText(text).first().isVisible()) return true
       await page.reload()
@@ -103,7 +112,8 @@ export async function operatorsStory(
   await press(page, 'OrderCreated')
   await sees('All retries failed')
   const aggregate = (await page.locator('h1 .quiet').textContent()) ?? ''
-  for (const part of [`TypeError: no <price> for ${aggregate}`, 'invoice', 'billing', 'customerId', '"c-1"']) await sees(part)
+  for (const part of [`TypeError: no <price> for ${aggregate}`, 'invoice', 'billing', 'customerId', '"c-1"'])
+    await sees(part)
   scene.state.isBroken = false
   const before = scene.state.ran.length
   const letter = page.url()

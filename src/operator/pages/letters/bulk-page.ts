@@ -66,7 +66,10 @@ async function requireForAll(
   const { groups = [] } = await context.state(BusWatch.key).view(context.busName)
   const other = groups.find(({ name }) => !context.can(role, name))
   if (other === undefined) return
-  throw new HttpError(403, 'You may not do this to all groups. Name yours in the filter, such as group:billing.')
+  throw new HttpError(
+    403,
+    'You may not do this to all groups. Name yours in the filter, such as group:billing.',
+  )
 }
 
 /** @throws HttpError 400 */

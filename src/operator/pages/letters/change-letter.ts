@@ -3,12 +3,12 @@ import type { RequestContext } from '../../context.ts'
 import { HttpError } from '../../http-error.ts'
 import type { Done } from '../../route.ts'
 import { LetterReads } from './letter-reads.ts'
-import { queueOf } from './letter-view.ts'
+import { LETTER_MS, queueOf } from './letter-view.ts'
 
 /** The dead letter of the path. @throws HttpError 404, or 403 if the viewer may not do that to its group. */
 export async function letterFor(context: RequestContext, verb: 'operate' | 'change'): Promise<DeadLetter> {
   // A viewer without the role anywhere learns nothing about what exists.
-  const letter = await context.ask(queueOf(context).get(context.param('id')))
+  const letter = await context.ask(queueOf(context).get(context.param('id')), LETTER_MS)
   context.require(verb, letter?.consumerGroup)
   if (letter === undefined) throw goneError(context)
   return letter
@@ -17,7 +17,7 @@ export async function letterFor(context: RequestContext, verb: 'operate' | 'chan
 /** Gives the dead letter back to the handlers that failed. */
 export async function replayLetter(context: RequestContext): Promise<Done> {
   const letter = await letterFor(context, 'operate')
-  const isReplayed = await context.ask(queueOf(context).replay(letter.id, context.actor), 10_000)
+  const isReplayed = await context.ask(queueOf(context).replay(letter.id, context.actor), LETTER_MS)
   if (!isReplayed) throw goneError(context)
   context.state(LetterReads.key).forget(context.busName)
   return {
@@ -30,7 +30,7 @@ export async function replayLetter(context: RequestContext): Promise<Done> {
 export async function purgeLetter(context: RequestContext): Promise<Done> {
   const letter = await letterFor(context, 'change')
   context.field('why')
-  const removed = await context.ask(queueOf(context).purge(letter.id, context.actor), 10_000)
+  const removed = await context.ask(queueOf(context).purge(letter.id, context.actor), LETTER_MS)
   if (removed === 0) throw goneError(context)
   context.state(LetterReads.key).forget(context.busName)
   return {

@@ -5,14 +5,14 @@ import { HttpError } from '../../http-error.ts'
 import type { Masker } from '../../mask.ts'
 import type { Page } from '../../route.ts'
 import { gonePage } from './letter-page.ts'
-import { maskedBody, maskedEnvelope, queueOf } from './letter-view.ts'
+import { checkRole, LETTER_MS, maskedBody, maskedEnvelope, queueOf } from './letter-view.ts'
 
 /** The body of a dead letter. A browser never shows it, whatever it contains. */
 export async function bodyDownload(context: RequestContext): Promise<Response | Page> {
   const id = context.param('id')
-  const letter = await context.ask(queueOf(context).get(id))
+  const letter = await context.ask(queueOf(context).get(id), LETTER_MS)
   if (letter === undefined) return gonePage(context, id)
-  context.require('read', letter.consumerGroup)
+  checkRole(context, 'read', letter.consumerGroup)
   return download(Buffer.from(maskedBody(letter.body, context.mask)), 'dead-letter.bin')
 }
 
@@ -21,7 +21,7 @@ export function exportDownload(context: RequestContext): Promise<Response> {
   const queue = queueOf(context)
   const { filter = {}, problem } = context.filter(deadLetterLine)
   if (problem !== undefined) throw new HttpError(400, problem)
-  context.require('read', filter.consumerGroup)
+  checkRole(context, 'read', filter.consumerGroup)
   const stop = new AbortController()
   const letters = queue.export(filter, { signal: AbortSignal.any([stop.signal, context.signal]) })
   const lines = new ReadableStream<Uint8Array>(

@@ -10,7 +10,7 @@ import { destinationOf, goneError, letterFor, replayLink } from './change-letter
 import { changesBetween, type FieldChange, jsonText, parsePayload, withHidden } from './edit-diff.ts'
 import { cut, trail } from './format.ts'
 import { LetterReads } from './letter-reads.ts'
-import { queueOf } from './letter-view.ts'
+import { checkRole, LETTER_MS, queueOf } from './letter-view.ts'
 
 /** A larger payload is edited with the command line. */
 const MAX_TEXT = 256 * 1024
@@ -54,7 +54,7 @@ export async function replayEdited(context: RequestContext): Promise<Done | Page
   if (draft.payload === undefined) return { ...formPage(context, editable, draft), status: 409 }
   const { letter } = editable
   const replay = queueOf(context).replayEdited(letter.id, { payload: draft.payload }, context.actor)
-  const replayed = await context.ask(replay, 10_000)
+  const replayed = await context.ask(replay, LETTER_MS)
   if (replayed === undefined) throw goneError(context)
   context.state(LetterReads.key).forget(context.busName)
   const paths = draft.changes.map(({ path }) => path)
@@ -66,7 +66,7 @@ export async function replayEdited(context: RequestContext): Promise<Done | Page
 
 async function editableOf(context: RequestContext): Promise<Editable> {
   const letter = await letterFor(context, 'change')
-  context.require('read', letter.consumerGroup)
+  checkRole(context, 'read', letter.consumerGroup)
   const raw = queueOf(context).storedEvent(letter)?.data
   if (raw === undefined) throw new HttpError(409, 'The body is no event, so it cannot be edited here.')
   const { value: shown } = context.mask.payload(raw)
@@ -117,7 +117,10 @@ async function schemaProblem(
   payload: Payload,
 ): Promise<string | undefined> {
   try {
-    const found = await context.ask(queueOf(context).replayEdited(id, { payload }, { dryRun: true }))
+    const found = await context.ask(
+      queueOf(context).replayEdited(id, { payload }, { dryRun: true }),
+      LETTER_MS,
+    )
     if (found === undefined) throw goneError(context)
     return undefined
   } catch (thrown) {
@@ -137,7 +140,10 @@ function formPage(context: RequestContext, { letter }: Editable, draft: Draft): 
   return {
     title: 'Edit and replay',
     section: 'dead-letters',
-    main: html`${trail([{ href: links.bus(['dead-letters']), text: 'Dead letters' }, { href: links.bus(['dead-letters', letter.id]), text: cut(letter.id, 60) }])}
+    main: html`${trail([
+      { href: links.bus(['dead-letters']), text: 'Dead letters' },
+      { href: links.bus(['dead-letters', letter.id]), text: cut(letter.id, 60) },
+    ])}
 <h1>Edit and replay</h1>
 <p class="lead">The edited payload becomes a new event, caused by the event of this dead letter, for ${foreign(cut(destinationOf(letter), 300))}, and for nobody else. The dead letter is removed when the new event is stored.</p>
 ${problem !== undefined && html`<p class="callout ${changes.length === 0 ? 'warn' : 'bad'}" id="problem" role="alert">${foreign(cut(problem, 2000))}</p>`}
@@ -165,5 +171,9 @@ function diff(changes: readonly FieldChange[], isValid: boolean): Html {
       after !== undefined && html`<ins>+ ${text(path, after)}</ins>`,
     ])
   const state = isValid ? badge('valid', 'good') : badge('not valid', 'bad')
-  return card('Changes', html`<pre class="diff" role="region" aria-label="Changes" tabindex="0">${lines}</pre>`, state)
+  return card(
+    'Changes',
+    html`<pre class="diff" role="region" aria-label="Changes" tabindex="0">${lines}</pre>`,
+    state,
+  )
 }

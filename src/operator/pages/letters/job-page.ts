@@ -7,6 +7,7 @@ import { Jobs } from '../../jobs/jobs.ts'
 import type { Done, Page } from '../../route.ts'
 import { bulkVerb } from './bulk-verbs.ts'
 import { trail } from './format.ts'
+import { checkRole } from './letter-view.ts'
 import { progressBar, sentenceOf, titleOf } from './job-view.ts'
 
 /** One job: how far it is, and how it ended. */
@@ -47,7 +48,7 @@ function jobOf(context: RequestContext): Job {
   if (job === undefined) {
     throw new HttpError(404, 'There is no such job. Jobs are kept until the program of the page ends.')
   }
-  context.require('see', job.about.group)
+  checkRole(context, 'see', job.about.group)
   return job
 }
 

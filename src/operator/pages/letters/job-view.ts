@@ -8,7 +8,9 @@ import { lettersOf } from './format.ts'
 export function jobLines({ links }: RequestContext, jobs: readonly Job[]): Html {
   if (jobs.length === 0) return html``
   const lines = jobs.map(
-    (job) => html`<li id="job-${job.id}"><a href="${links.bus(['jobs', job.id])}">${titleOf(job)}</a> ${sentenceOf(job)}
+    (
+      job,
+    ) => html`<li id="job-${job.id}"><a href="${links.bus(['jobs', job.id])}">${titleOf(job)}</a> ${sentenceOf(job)}
 ${job.isRunning && progressBar(job)}</li>`,
   )
   return card('Jobs', html`<ul class="jobs body">${lines}</ul>`)

@@ -6,7 +6,7 @@ import { foreign, type Html, html } from '../../html.ts'
 import type { Page } from '../../route.ts'
 import { cut, names, trail } from './format.ts'
 import { jsonTree } from './json-tree.ts'
-import { type LetterView, maskedBody, queueOf, viewOf } from './letter-view.ts'
+import { checkRole, LETTER_MS, type LetterView, maskedBody, queueOf, viewOf } from './letter-view.ts'
 
 /** Longest body that is not an event, of which a page shows the beginning, in characters. */
 const MAX_BODY = 4000
@@ -26,9 +26,9 @@ const REASONS: Readonly<Record<NonNullable<DeadLetter['reason']>, string>> = {
 export async function letterPage(context: RequestContext): Promise<Page> {
   const queue = queueOf(context)
   const id = context.param('id')
-  const letter = await context.ask(queue.get(id))
+  const letter = await context.ask(queue.get(id), LETTER_MS)
   if (letter === undefined) return gonePage(context, id)
-  context.require('see', letter.consumerGroup)
+  checkRole(context, 'see', letter.consumerGroup)
   const view = viewOf(letter, queue, context.mask)
   const mayRead = context.can('read', letter.consumerGroup)
   return {

@@ -2,6 +2,7 @@ import type { DeadLetter, DeadLetterQueue } from '../../../bus/index.ts'
 import type { RequestContext } from '../../context.ts'
 import { HttpError } from '../../http-error.ts'
 import type { Masker } from '../../mask.ts'
+import type { Verb } from '../../viewer.ts'
 
 /** A dead letter as the page may show it: without what is masked. */
 export interface LetterView {
@@ -15,6 +16,11 @@ export interface LetterView {
   readonly causationId: string | undefined
 }
 
+/**
+ * How long a page waits for one dead letter, in milliseconds: RabbitMQ reads its queue up to it.
+ */
+export const LETTER_MS = 10_000
+
 /** The queue of the bus. @throws HttpError 404 if the bus keeps no dead letters. */
 export function queueOf(context: RequestContext): DeadLetterQueue {
   const { deadLetters } = context
@@ -22,6 +28,11 @@ export function queueOf(context: RequestContext): DeadLetterQueue {
     throw new HttpError(404, 'A bus in memory keeps no dead letters: it reports failures to its publisher.')
   }
   return deadLetters
+}
+
+/** @throws HttpError 403 if the viewer may not do that to dead letters of the group. */
+export function checkRole(context: RequestContext, verb: Verb, group: string | undefined): void {
+  context.require(verb, group)
 }
 
 export function viewOf(letter: DeadLetter, queue: DeadLetterQueue, mask: Masker): LetterView {

@@ -24,7 +24,10 @@ export async function listPage(context: RequestContext): Promise<Page> {
   const given = context.filter(deadLetterLine)
   const { deadLetters: queue, busName: bus } = context
   if (queue === undefined) {
-    return pageOf(context, empty('A bus in memory keeps no dead letters', 'It reports failures to the publisher.'))
+    return pageOf(
+      context,
+      empty('A bus in memory keeps no dead letters', 'It reports failures to the publisher.'),
+    )
   }
   if (given.problem !== undefined) return { ...pageOf(context, filterOf(context, given)), status: 400 }
   const order = context.query.get('order') === 'oldest' ? 'oldest' : 'newest'
@@ -91,7 +94,8 @@ function isSeen(context: RequestContext, groups: readonly string[]): boolean {
 function windowOf({ text }: Filter, { value, isComplete, readAt }: Counts): Html {
   const { matched = 0, scanned = 0, total = 0, isComplete: isWhole = false } = value ?? {}
   const all = numberText(Math.max(total, scanned))
-  if (!isComplete) return html`counting: ${numberText(matched)} match, ${numberText(scanned)} of ${all} read so far`
+  if (!isComplete)
+    return html`counting: ${numberText(matched)} match, ${numberText(scanned)} of ${all} read so far`
   const count = html`${lettersOf(matched)}${text !== '' && ' match'}`
   return isWhole
     ? html`${count}; window: all ${numberText(scanned)}, read at ${when(readAt)}`
@@ -128,7 +132,10 @@ function errorTable(
 function lettersTable(context: RequestContext, rows: readonly DeadLetter[] | undefined): Html {
   const { links, mask, deadLetters: queue, query } = context
   if (rows === undefined) {
-    return empty('The dead letters are being read', html`They appear here in a moment. <a href="${links.here()}">Look again</a>`)
+    return empty(
+      'The dead letters are being read',
+      html`They appear here in a moment. <a href="${links.here()}">Look again</a>`,
+    )
   }
   if (rows.length === 0) {
     return query.get('filter')
@@ -160,14 +167,23 @@ function lettersTable(context: RequestContext, rows: readonly DeadLetter[] | und
   })
 }
 
-function pager({ links }: RequestContext, next: string | undefined, shown: number, cursor: string | undefined): Html {
+function pager(
+  { links }: RequestContext,
+  next: string | undefined,
+  shown: number,
+  cursor: string | undefined,
+): Html {
   const isShort = next !== undefined && shown < PAGE_SIZE
   return html`<nav class="pages" aria-label="Pages"><span>${numberText(shown)} shown</span>
 ${cursor !== undefined && html`<a href="${links.here({ cursor: undefined })}">First page</a>`}
 ${next !== undefined && html`<a rel="next" href="${links.here({ cursor: next })}">${isShort ? 'Search on' : 'Next page'}</a>`}</nav>`
 }
 
-function verbs(context: RequestContext, { text, filter }: Filter, { value, isComplete }: Counts): Html | undefined {
+function verbs(
+  context: RequestContext,
+  { text, filter }: Filter,
+  { value, isComplete }: Counts,
+): Html | undefined {
   const { links } = context
   const group = filter?.consumerGroup
   const matched = value?.matched ?? 0
@@ -175,7 +191,8 @@ function verbs(context: RequestContext, { text, filter }: Filter, { value, isCom
   const all = isComplete ? `all ${numberText(matched)}` : 'all'
   const which = text === '' ? all : `${all} that match`
   const verb = (action: string, label: string, look: string, isShown: boolean) =>
-    isShown && html`<a class="button ${look}" href="${links.bus(['bulk', action], { filter: text })}">${label}</a>`
+    isShown &&
+    html`<a class="button ${look}" href="${links.bus(['bulk', action], { filter: text })}">${label}</a>`
   const mayChange = context.can('change', group)
   return html`<div class="verbs">
 ${verb('replay', `Replay ${which}…`, 'primary', context.can('operate', group))}

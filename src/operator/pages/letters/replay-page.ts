@@ -2,10 +2,10 @@ import type { DeadLetter, EventExplanation } from '../../../bus/index.ts'
 import { when } from '../../components.ts'
 import type { RequestContext } from '../../context.ts'
 import { foreign, type Html, html } from '../../html.ts'
-import type { Page } from '../../route.ts'
 import { quoted } from '../../quoted.ts'
+import type { Page } from '../../route.ts'
 import { cut, trail } from './format.ts'
-import { queueOf, viewOf } from './letter-view.ts'
+import { checkRole, LETTER_MS, queueOf, viewOf } from './letter-view.ts'
 
 /** Events and dead letters that are read to find out what became of a replay. */
 const MAX_SCANNED = 1000
@@ -21,7 +21,7 @@ export async function replayPage(context: RequestContext): Promise<Page> {
   const { query, links } = context
   const eventId = context.param('event')
   const group = query.get('group') ?? undefined
-  context.require('see', group)
+  checkRole(context, 'see', group)
   const former = query.get('letter') ?? ''
   const queue = queueOf(context)
   const [explanation, left] = await context.ask(
@@ -29,7 +29,7 @@ export async function replayPage(context: RequestContext): Promise<Page> {
       context.bus.admin.explain(eventId, { maxScanned: MAX_SCANNED, signal: context.signal }),
       queue.get(former),
     ]),
-    10_000,
+    LETTER_MS,
   )
   const outcome = outcomeOf(explanation, group, Number(query.get('replays') ?? -1))
   const isOver = outcome.state === 'handled' || outcome.state === 'failed'
