@@ -156,7 +156,7 @@ it('runs a bulk change as a job that everybody sees, that can be cancelled, and 
   await waitFor(async () => (await anna.get(dry.location)).text.includes('20 dead letters would be replayed'))
   expect(await scene.bus.deadLetters.count()).toBe(20)
 
-  const slow = await anna.post('/orders/bulk/replay', { ...fields, rate: '5/s', why: 'OPS-3' })
+  const slow = await anna.post('/orders/bulk/replay', { ...fields, rate: '2/s', why: 'OPS-3' })
   await waitFor(async () => /replayed [1-9] of 20/.test((await ben.get(slow.location)).text))
   expect((await ben.get('/orders/dead-letters')).text).toMatch(/Replay of .*group:billing/)
   const [path = ''] = slow.location.split('?')
