@@ -75,6 +75,12 @@ export class BusWatch {
       : { level: 'ok', text: 'connected' }
   }
 
+  /** The dead letters of the groups that pass, as of the last answer. */
+  deadLettersOf(name: string, isSeen: (group: string) => boolean): number | undefined {
+    const groups = this.#get(name)?.view.groups?.filter((group) => isSeen(group.name))
+    return groups?.reduce((sum, { deadLetters }) => sum + deadLetters, 0)
+  }
+
   /** What is known of a bus. Waits for the first answer, or for one after `freshMs`; at most 3 seconds. Never rejects. */
   async view(name: string, freshMs = FRESH_MS): Promise<BusView> {
     const watched = this.#get(name)

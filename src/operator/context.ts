@@ -7,6 +7,7 @@ import { BusAwayError, HttpError } from './http-error.ts'
 import type { Links } from './links.ts'
 import type { Masker } from './mask.ts'
 import type { OperatorOptions, OperatorStores } from './options.ts'
+import type { SectionName } from './sections.ts'
 import type { HandlerState, StateKey } from './state.ts'
 import { mayDo, type Verb, type Viewer } from './viewer.ts'
 
@@ -29,6 +30,7 @@ export interface ContextParts {
   readonly activity: Activity
   readonly archive: OperatorOptions['archive']
   readonly state: HandlerState
+  readonly sections: ReadonlySet<SectionName>
 }
 
 /** A filter line of the query. */
@@ -108,6 +110,11 @@ export class RequestContext {
     const { archive } = this.#parts
     if (archive === undefined) throw new HttpError(404, 'The program has no place for archived dead letters.')
     await archive(letters, this.busName)
+  }
+
+  /** True if the page has the section, so that a link leads somewhere. */
+  has(section: SectionName): boolean {
+    return this.#parts.sections.has(section)
   }
 
   /** A parameter of the path, decoded. */

@@ -8,13 +8,14 @@ import { errorPage } from './error-page.ts'
 import { checkHost, checkOrigin, readForm } from './guards.ts'
 import { secured } from './headers.ts'
 import { HttpError } from './http-error.ts'
-import { documentOf, SECTIONS, sectionPath } from './layout.ts'
+import { documentOf } from './layout.ts'
 import { Links } from './links.ts'
 import { Masker } from './mask.ts'
 import { mountOf } from './mount.ts'
 import { type OperatorOptions, type ResolvedOperatorOptions, resolveOperatorOptions } from './options.ts'
 import { routes } from './pages/index.ts'
-import { type FoundRoute, type Page, type Route, routesAt, type SectionName } from './route.ts'
+import { type FoundRoute, type Page, type Route, routesAt } from './route.ts'
+import { SECTIONS, type SectionName, sectionPath } from './sections.ts'
 import { HandlerState } from './state.ts'
 import { mayDo, type Verb, type Viewer } from './viewer.ts'
 
@@ -153,6 +154,7 @@ class Frame {
     return new RequestContext({
       ...this.#options,
       ...{ request, url, params, form, viewer, busName: params['bus'] },
+      sections: this.#sections,
       ...{ links: this.#links(visit), mask: this.#mask, activity: this.#activity, state: this.#state },
     })
   }
@@ -175,13 +177,21 @@ class Frame {
       buses: [...this.#options.buses.keys()].filter(mayEnter),
       sections: this.#sections,
       environment: this.#options.environment,
-      busState: known === undefined ? undefined : this.#state.get(BusWatch.key).stateOf(known),
+      ...this.#known(known, viewer),
       did: did?.by === viewer?.name ? did : undefined,
     })
     return new Response(text.toString(), {
       status: page.status ?? 200,
       headers: { 'content-type': 'text/html; charset=utf-8', ...headers },
     })
+  }
+
+  /** What the top shows of the bus. */
+  #known(bus: string | undefined, viewer: Viewer | undefined) {
+    if (bus === undefined || viewer === undefined) return { busState: undefined, deadLetters: undefined }
+    const watch = this.#state.get(BusWatch.key)
+    const isSeen = (group: string) => mayDo(viewer, 'see', { bus, group })
+    return { busState: watch.stateOf(bus), deadLetters: watch.deadLettersOf(bus, isSeen) }
   }
 
   #failed(visit: Visit, error: Error): Response {

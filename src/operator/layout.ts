@@ -1,32 +1,10 @@
 import type { OperatorAuditEntry } from './activity.ts'
 import { assetPath } from './assets/index.ts'
+import { numberText } from './components.ts'
 import { flag, foreign, type Html, html } from './html.ts'
 import type { Links } from './links.ts'
-import type { Page, SectionName } from './route.ts'
-
-/** The sections, in the order of the navigation. */
-export const SECTIONS: readonly Section[] = [
-  { name: 'overview', label: 'Overview', key: 'o' },
-  { name: 'groups', label: 'Groups', key: 'g' },
-  { name: 'dead-letters', label: 'Dead letters', key: 'd' },
-  { name: 'events', label: 'Events', key: 'e' },
-  { name: 'live', label: 'Live', key: 'l' },
-  { name: 'map', label: 'Map', key: 'm' },
-  { name: 'subscriptions', label: 'Subscriptions', key: 's' },
-  { name: 'activity', label: 'Activity', key: 'a' },
-]
-
-interface Section {
-  readonly name: SectionName
-  readonly label: string
-  /** Behind `g`, it opens the section. */
-  readonly key: string
-}
-
-/** The segments of a section behind the bus. */
-export function sectionPath(name: SectionName): readonly string[] {
-  return name === 'overview' ? [] : [name]
-}
+import type { Page } from './route.ts'
+import { SECTIONS, type SectionName, sectionPath } from './sections.ts'
 
 /** How the broker of the bus is. */
 export interface BusState {
@@ -44,6 +22,8 @@ export interface LayoutParts {
   readonly sections: ReadonlySet<SectionName>
   readonly environment: string | undefined
   readonly busState: BusState | undefined
+  /** The dead letters of the groups that the viewer may see; undefined if unknown. */
+  readonly deadLetters: number | undefined
   /** The change that brought the viewer here. */
   readonly did: OperatorAuditEntry | undefined
 }
@@ -124,11 +104,11 @@ function searchBox(links: Links): Html {
 </form>`
 }
 
-function navigation(page: Page, { links, sections }: LayoutParts): Html {
+function navigation(page: Page, { links, sections, deadLetters = 0 }: LayoutParts): Html {
   const shown = SECTIONS.filter(({ name }) => sections.has(name))
   return html`<nav class="sections" aria-label="Sections"><ul>${shown.map(
     ({ name, label, key }) =>
-      html`<li><a href="${links.bus(sectionPath(name))}" data-key="${key}"${current(name === page.section)}>${label}</a></li>`,
+      html`<li><a href="${links.bus(sectionPath(name))}" data-key="${key}"${current(name === page.section)}>${label}${name === 'dead-letters' && deadLetters > 0 && html`<span class="count">${numberText(deadLetters)}</span>`}</a></li>`,
   )}</ul></nav>`
 }
 

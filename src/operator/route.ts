@@ -1,17 +1,7 @@
 import type { RequestContext } from './context.ts'
 import type { Html } from './html.ts'
+import type { SectionName } from './sections.ts'
 import type { Verb } from './viewer.ts'
-
-/** The sections of the navigation. A section is shown if a route has its path. */
-export type SectionName =
-  | 'overview'
-  | 'groups'
-  | 'dead-letters'
-  | 'events'
-  | 'live'
-  | 'map'
-  | 'subscriptions'
-  | 'activity'
 
 /** What a route shows within the layout. */
 export interface Page {

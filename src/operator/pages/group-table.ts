@@ -30,7 +30,8 @@ export function staleNotice({ problem, remedy, awaySince, answeredAt }: BusView)
 }
 
 /** All groups of a bus. */
-export function groupTable(groups: readonly SeenGroup[], { links }: RequestContext): Html {
+export function groupTable(groups: readonly SeenGroup[], context: RequestContext): Html {
+  const { links } = context
   return table({
     caption: 'Consumer groups',
     rows: groups,
@@ -54,7 +55,7 @@ export function groupTable(groups: readonly SeenGroup[], { links }: RequestConte
       {
         label: 'Dead letters',
         kind: 'number',
-        cell: ({ name, deadLetters }) => deadLink(name, deadLetters, links),
+        cell: ({ name, deadLetters }) => deadLink(name, deadLetters, context),
       },
       {
         label: 'Consumers',
@@ -65,10 +66,18 @@ export function groupTable(groups: readonly SeenGroup[], { links }: RequestConte
   })
 }
 
-export function deadLink(name: string, count: number, links: RequestContext['links']): Html {
+/** The number of dead letters of a group, which leads to them. */
+export function deadLink(name: string, count: number, context: RequestContext): Html {
+  const href = deadLettersOf(context, name)
   if (count === 0) return html`0`
-  const href = links.bus(['dead-letters'], { filter: `group:${quoted(name)}` })
+  if (href === undefined) return html`<span class="hot">${numberText(count)}</span>`
   return html`<a class="hot" href="${href}">${numberText(count)}</a>`
+}
+
+/** Where the dead letters of a group, or of all, are; undefined if the page does not show them. */
+export function deadLettersOf(context: RequestContext, group?: string): string | undefined {
+  if (!context.has('dead-letters')) return undefined
+  return context.links.bus(['dead-letters'], { filter: group && `group:${quoted(group)}` })
 }
 
 /** What the group does now. */

@@ -77,7 +77,7 @@ function details(group: SeenGroup, context: RequestContext): Html {
 ${paused !== undefined && html`<div class="callout warn"><p>Paused by <strong>${foreign(paused.by)}</strong> since ${when(paused.at)}${paused.why !== undefined && html`: ${foreign(paused.why)}`}.</p></div>`}
 <dl class="tiles">
 ${fact('Lag', number(lag))}${fact('In flight', number(inFlight))}${fact('Oldest event', age(oldestUnsettledAt))}
-${fact('Retrying', number(retriesWaiting))}${fact('Dead letters', deadLink(name, deadLetters, context.links))}${fact('Consumers', number(members))}
+${fact('Retrying', number(retriesWaiting))}${fact('Dead letters', deadLink(name, deadLetters, context))}${fact('Consumers', number(members))}
 </dl>
 ${card('Lag of the last 15 minutes', chart(group))}
 ${group.partitions.length > 0 && card('Partitions', partitions(group.partitions), html`<span class="quiet small">${counted(group.partitions.length, 'partition')}</span>`)}

@@ -4,9 +4,8 @@ import { age, card, counted, empty, number, numberText } from '../components.ts'
 import type { RequestContext } from '../context.ts'
 import { foreign, type Html, html } from '../html.ts'
 import { HttpError } from '../http-error.ts'
-import { quoted } from '../quoted.ts'
 import type { Page, Route } from '../route.ts'
-import { groupTable, type SeenGroup, seenGroups, staleNotice } from './group-table.ts'
+import { deadLettersOf, groupTable, type SeenGroup, seenGroups, staleNotice } from './group-table.ts'
 
 /** The start page, and the overview of one bus. */
 export const overview: readonly Route[] = [
@@ -42,7 +41,8 @@ function noGroups(view: BusView): Html {
     : empty('No consumer group yet', 'A group appears here as soon as a consumer has started.')
 }
 
-function tiles(groups: readonly SeenGroup[], { links }: RequestContext): Html {
+function tiles(groups: readonly SeenGroup[], context: RequestContext): Html {
+  const { links } = context
   const waiting = sum(groups.map(({ lag }) => lag))
   const dead = Math.max(
     0,
@@ -55,7 +55,7 @@ function tiles(groups: readonly SeenGroup[], { links }: RequestContext): Html {
   return html`<div class="tiles">
 ${tile('Waiting events', waiting === undefined ? 'unknown' : numberText(waiting), `in ${counted(groups.length, 'group')}`, links.bus(['groups']))}
 ${tile('Oldest event', oldest === undefined ? 'none' : age(oldest), 'not yet handled', links.bus(['groups']))}
-${tile('Dead letters', numberText(dead), dead === 0 ? 'all is well' : 'need a decision', links.bus(['dead-letters']), dead === 0 ? undefined : 'bad')}
+${tile('Dead letters', numberText(dead), dead === 0 ? 'all is well' : 'need a decision', deadLettersOf(context) ?? links.bus(['groups']), dead === 0 ? undefined : 'bad')}
 ${tile('Consumers', number(consumers), `${numberText(groups.filter(({ members }) => members === 0).length)} groups without one`, links.bus(['groups']))}
 </div>`
 }
@@ -71,8 +71,8 @@ function tile(
 }
 
 /** What an operator should look at, the worst first. */
-function notices(groups: readonly SeenGroup[], { links }: RequestContext): Html | undefined {
-  const found = groups.flatMap((group) => noticesOf(group, links))
+function notices(groups: readonly SeenGroup[], context: RequestContext): Html | undefined {
+  const found = groups.flatMap((group) => noticesOf(group, context))
   if (found.length === 0) return undefined
   return html`<section aria-label="What needs attention"><ul class="notices">${found
     .toSorted((a, b) => a.rank - b.rank)
@@ -91,14 +91,19 @@ interface Notice {
   readonly href: string
 }
 
-function noticesOf(group: SeenGroup, links: RequestContext['links']): readonly Notice[] {
+function noticesOf(group: SeenGroup, context: RequestContext): readonly Notice[] {
   const { name, lag, members, deadLetters, paused, oldestUnsettledAt } = group
-  const link = { link: 'Look at the group', href: links.bus(['groups', name]) }
+  const link = { link: 'Look at the group', href: context.links.bus(['groups', name]) }
   const found: Notice[] = []
   if (deadLetters > 0) {
-    const href = links.bus(['dead-letters'], { filter: `group:${quoted(name)}` })
+    const href = deadLettersOf(context, name)
     const text = html`<strong>${foreign(name)}</strong> has ${counted(deadLetters, 'dead letter')}.`
-    found.push({ rank: 1, level: 'bad', text, link: 'Look at the errors', href })
+    found.push({
+      rank: 1,
+      level: 'bad',
+      text,
+      ...(href === undefined ? link : { link: 'Look at the errors', href }),
+    })
   }
   if (paused !== undefined) {
     const why = paused.why === undefined ? '' : html`: ${foreign(paused.why)}`
