@@ -32,7 +32,7 @@ it('lets an operator do it with the keyboard alone', async () => {
 
 it('edits and replays, and runs a bulk job that another browser sees and cancels, with and without a script', async () => {
   for (const javaScriptEnabled of [true, false]) {
-    await using scene = await inMemory(40)
+    await using scene = await inMemory(120)
     scene.state.isBroken = false
     const page = await browser.open({ baseURL: scene.url, javaScriptEnabled, expected: /status of 409/ })
     const other = await browser.open({ baseURL: scene.url, javaScriptEnabled })
@@ -56,18 +56,18 @@ it('edits and replays, and runs a bulk job that another browser sees and cancels
     await shows(page, 'It was handled.')
 
     await page.goto('/orders/dead-letters')
-    await page.getByRole('link', { name: 'Replay all 19…' }).click()
+    await page.getByRole('link', { name: 'Replay all 59…' }).click()
     await page.getByLabel(/^Rate/).fill('1')
-    await page.getByRole('button', { name: 'Replay 19' }).click()
-    await shows(page, /replayed [1-9]\d? of 19/)
+    await page.getByRole('button', { name: 'Replay 59' }).click()
+    await shows(page, /replayed [1-9]\d? of 59/)
     await other.goto('/orders/dead-letters')
     await other.getByRole('link', { name: 'Replay of all dead letters' }).click()
-    await shows(other, /replayed [1-9]\d? of 19/)
+    await shows(other, /replayed [1-9]\d? of 59/)
     await other.getByRole('button', { name: 'Cancel the job' }).click()
     await shows(page, /The others are still dead letters/)
     const left = await scene.page.deadLetters.count()
     expect(left).toBeGreaterThan(0)
-    await waitFor(() => scene.state.ran.filter((line) => line.startsWith('invoice')).length === 40 - left)
+    await waitFor(() => scene.state.ran.filter((line) => line.startsWith('invoice')).length === 120 - left)
     await page.context().close()
     await other.context().close()
   }

@@ -34,7 +34,7 @@ main p a:not(.button), .jobs a, .steps a { text-decoration: underline; text-unde
 .steps .bad::before { background: var(--bad-soft); color: var(--bad); content: '!' }
 .steps .warn::before { background: var(--warn-soft); color: var(--warn); content: '!' }
 .steps .wait::before { background: var(--accent-soft); color: var(--accent); content: '…' }
-h1, dt, .trail, .steps li, .callout { overflow-wrap: anywhere }
+main p, h1, dt, .trail, .steps li, .callout { overflow-wrap: anywhere }
 @media (min-width: 641px) { .card .facts { grid-template-columns: fit-content(12rem) minmax(0, 1fr) } }
 .capital::first-letter { text-transform: uppercase }
 `
