@@ -10,7 +10,7 @@ pre.stack { padding: .7rem .85rem; border-radius: 8px; background: var(--raised)
 main p a:not(.button), .jobs a, .steps a { text-decoration: underline; text-underline-offset: .18em }
 .filtering { display: grid; gap: .35rem }
 .fields { display: grid; gap: .75rem 1.25rem; grid-template-columns: repeat(auto-fit, minmax(min(100%, 12rem), 1fr)); width: 100%; max-width: 60rem }
-.head .verbs { justify-content: flex-end }
+@media (min-width: 641px) { .head .verbs { justify-content: flex-end } }
 .jobs { display: grid; gap: .6rem }
 .jobs progress { display: block; margin-top: .3rem }
 .tree { font-family: var(--mono); font-size: .88rem; overflow-wrap: anywhere; max-height: 70vh; overflow: auto }
