@@ -41,12 +41,12 @@ const MAX_FORM_BYTES = 4 * 1024 * 1024
 const MAX_FORM_MS = 10_000
 
 /** Reads a form, within limits. @throws HttpError 413, 408 */
-export async function readForm(request: Request): Promise<URLSearchParams> {
+export async function readForm(request: Request, maxMs = MAX_FORM_MS): Promise<URLSearchParams> {
   if (Number(request.headers.get('content-length') ?? 0) > MAX_FORM_BYTES) throw tooLarge()
   const reader = request.body?.getReader()
   if (reader === undefined) return new URLSearchParams()
   const late = Promise.withResolvers<never>()
-  const timer = setTimeout(() => late.reject(new HttpError(408, 'The form arrived too slowly.')), MAX_FORM_MS)
+  const timer = setTimeout(() => late.reject(new HttpError(408, 'The form arrived too slowly.')), maxMs)
   const chunks: Uint8Array[] = []
   let bytes = 0
   try {

@@ -31,9 +31,6 @@ export interface OperatorHandler extends AsyncDisposable {
  * given, joins no consumer group, and does nothing while nobody looks.
  *
  * @throws ConfigError if an option is unknown, missing or wrong.
- * @example
- * const handler = createOperatorHandler({ buses: { orders: bus }, authorize: (request) => viewerOf(request) })
- * app.mount('/ops', handler) // Hono
  */
 export function createOperatorHandler(options: OperatorOptions): OperatorHandler {
   const frame = new Frame(resolveOperatorOptions(options))

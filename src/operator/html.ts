@@ -19,9 +19,6 @@ export type HtmlValue = Html | string | number | bigint | undefined | null | fal
 
 /**
  * Markup of a template. Values are escaped for texts and for attributes in double quotes; an attribute must be quoted.
- *
- * @example
- * html`<a href="${links.bus('events')}" title="${title}">${name}</a>`
  */
 export function html(strings: TemplateStringsArray, ...values: readonly HtmlValue[]): Html {
   let markup = strings[0] ?? ''

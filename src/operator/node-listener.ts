@@ -19,9 +19,6 @@ export type OperatorListener = (request: IncomingMessage, response: ServerRespon
 /**
  * Serves a handler in Node.js, Express and NestJS, before or after their body parsers. It finds out the path under which
  * the framework mounts it.
- *
- * @example
- * express().use('/ops', operatorListener(handler)).listen(3000)
  */
 export function operatorListener(handler: (request: Request) => Promise<Response>): OperatorListener {
   return (request, response) => {

@@ -18,13 +18,6 @@ export interface OperatorOptions {
   /**
    * Says who looks at the page, and what that person may do; a `Response` refuses or asks to log in. It runs for every request.
    * There is no default: a page that anybody may see lets anybody replay and purge.
-   *
-   * @example
-   * authorize: async (request) => {
-   *   const user = await sessionOf(request)
-   *   if (user === undefined) return new Response('Log in first.', { status: 401 })
-   *   return { name: user.email, roles: user.isAdmin ? ['see', 'read', 'operate', 'change'] : ['see'] }
-   * }
    */
   readonly authorize: (request: Request) => Viewer | Response | Promise<Viewer | Response>
   /** Durable stores, for their subscriptions, by name. */

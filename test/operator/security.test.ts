@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { ConfigError } from '../../src/errors.ts'
 import { createOperatorHandler, type OperatorAuditEntry, type Verb } from '../../src/operator/index.ts'
+import { readForm } from '../../src/operator/guards.ts'
 import { routes } from '../../src/operator/pages/index.ts'
 import { demoSystem } from './demo-system.ts'
 import { formTo } from './requests.ts'
@@ -281,6 +282,19 @@ describe('limits', () => {
     expect((await handler(endless)).status).toBe(413)
     expect(sent).toBeLessThan(10)
     expect(await pausedBy()).toBeUndefined()
+  })
+
+  test('a form that arrives too slowly is refused, and its sender is cut off', async () => {
+    let isCut = false
+    const body = new ReadableStream<Uint8Array>({
+      start: (controller) => controller.enqueue(new Uint8Array([119])),
+      cancel: () => {
+        isCut = true
+      },
+    })
+    const init: RequestInit & { duplex: 'half' } = { method: 'POST', body, duplex: 'half' }
+    await expect(readForm(new Request(HOME, init), 20)).rejects.toMatchObject({ status: 408 })
+    expect(isCut).toBe(true)
   })
 
   test('texts of the broker and of viewers are shown as text', async () => {

@@ -109,11 +109,13 @@ function importsOf(used: ReadonlySet<string>, scope: Scope): string {
 
 /** What the entry points export. */
 function publicNames(): readonly (readonly [name: string, module: string])[] {
-  return globSync(['index.ts', '*/index.ts'], { cwd: join(root, 'src') }).flatMap((index) => {
+  const lists = globSync(['index.ts', '*/index.ts'], { cwd: join(root, 'src') })
+  // The grammar of filter lines is internal.
+  return lists.filter((index) => !index.startsWith('filter-line/')).flatMap((index) => {
     const folder = index.split('/')[0] ?? ''
-    const module = ['postgres', 'sqlite', 'testing'].includes(folder) ? `eventspine/${folder}` : 'eventspine'
-    const lists = readFileSync(join(root, 'src', index), 'utf8').matchAll(/^export (type )?\{([^}]+)\}/gm)
-    return [...lists].flatMap(([, isType, list = '']) =>
+    const module = ['operator', 'postgres', 'sqlite', 'testing'].includes(folder) ? `eventspine/${folder}` : 'eventspine'
+    const exported = readFileSync(join(root, 'src', index), 'utf8').matchAll(/^export (type )?\{([^}]+)\}/gm)
+    return [...exported].flatMap(([, isType, list = '']) =>
       [...list.matchAll(/(type )?(\w+),?\s/g)].map(([, type, name = '']) => {
         const isTypeOnly = (isType ?? type) !== undefined
         return [name, isTypeOnly ? `${module}#type` : module] as const
