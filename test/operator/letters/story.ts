@@ -128,4 +128,5 @@ export async function operatorsStory(
   expect((await page.goto(letter))?.status()).toBe(404)
   await page.goto('/orders/activity')
   await sees(/Replayed OrderCreated to group billing, handler invoice/)
+  await page.context().close()
 }
