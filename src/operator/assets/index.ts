@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto'
+import { lettersStyle } from '../pages/letters/style.ts'
 import { icon } from './icon.ts'
 import { script } from './script.ts'
-import { lettersStyle } from '../pages/letters/style.ts'
 import { style } from './style.ts'
 
 export interface Asset {
