@@ -9,7 +9,10 @@ export interface ExplainOptions {
   readonly aggregateId?: string
   /** Where the search for the event starts, newest first. Default: the last event. */
   readonly from?: Date | string
-  /** Maximum number of events to read: once for the event, and once for those that it caused. Default 100,000. */
+  /**
+   * Maximum number of events to read: once for the event, and once for those that it caused. Also the maximum number of dead
+   * letters, the newest first. Default 100,000.
+   */
   readonly maxScanned?: number
   /** Ends the searches. */
   readonly signal?: AbortSignal

@@ -22,8 +22,10 @@ export type {
   DeadLetterListOptions,
   DeadLetterReplayOptions,
   ReplayAllOptions,
+  ReplayEditedOptions,
   ReplayOneOptions,
   SummaryOptions,
+  SummaryProgress,
 } from './dead-letters/queue-options.ts'
 export {
   BusClosedError,

@@ -1,5 +1,5 @@
 import type { DeadLetterFilter } from '../bus/index.ts'
-import { type FilterKeys, filterLineOf } from './filter-line.ts'
+import { type FilterKeys, filterLineOf, lineWriterOf } from './filter-line.ts'
 import { integer, oneOf, text, time } from './values.ts'
 
 const REASONS = [
@@ -27,5 +27,8 @@ const KEYS: FilterKeys<DeadLetterFilter> = {
 }
 
 export const DEAD_LETTER_KEYS = Object.keys(KEYS).join(', ')
+
+/** The line of a filter. */
+export const writeDeadLetterLine = lineWriterOf<DeadLetterFilter>(KEYS)
 
 export const deadLetterLine = filterLineOf<DeadLetterFilter>(KEYS, '--all means all dead letters')

@@ -6,7 +6,8 @@ import type { ValueReader } from './values.ts'
 export type FilterKeys<F> = Readonly<Record<string, readonly [field: keyof F, read: ValueReader<unknown>]>>
 
 /**
- * Reads a filter line such as `group:billing error:TypeError text:"no such order" since:2h`.
+ * Reads a filter line such as `group:billing error:TypeError text:"no such order" since:2h`. The grammar is closed: it has no
+ * patterns and no code.
  * @param empty - what the user can do instead of an empty line.
  */
 export function filterLineOf<F extends object>(keys: FilterKeys<F>, empty: string): ValueReader<F> {
@@ -22,7 +23,7 @@ export function filterLineOf<F extends object>(keys: FilterKeys<F>, empty: strin
       }
       const [field, read] = known
       const name = String(field)
-      if (name in filter) throw new UsageError(`names ${key} twice`)
+      if (Object.hasOwn(filter, name)) throw new UsageError(`names ${key} twice`)
       filter[name] = read(value)
     }
     if (Object.keys(filter).length === 0) throw new UsageError(`is empty: ${empty}`)
@@ -31,7 +32,26 @@ export function filterLineOf<F extends object>(keys: FilterKeys<F>, empty: strin
   }
 }
 
-/** The pairs `key:value` of a line. A value with spaces stands in double quotes. */
+/** The line that the reader of these keys reads as the filter; empty for an empty filter. */
+export function lineWriterOf<F extends object>(keys: FilterKeys<F>): (filter: F) => string {
+  return (filter) =>
+    Object.entries(keys)
+      .flatMap(([key, [field]]) => {
+        const value: unknown = filter[field]
+        return value === undefined ? [] : [`${key}:${valueText(value)}`]
+      })
+      .join(' ')
+}
+
+function valueText(value: unknown): string {
+  const text = value instanceof Date ? value.toISOString() : String(value)
+  const isPlain = !text.startsWith('"') && !text.includes(' ') && text.trim() === text
+  return isPlain ? text : `"${text.replaceAll('"', '""')}"`
+}
+
+type Found = readonly [value: string, end: number]
+
+/** The pairs `key:value` of a line. A value with spaces stands in double quotes; a quote within it is doubled. */
 function pairsOf(line: string): readonly (readonly [key: string, value: string])[] {
   const pairs: (readonly [string, string])[] = []
   let rest = line.trim()
@@ -40,13 +60,28 @@ function pairsOf(line: string): readonly (readonly [key: string, value: string])
     if (colon < 1) throw new UsageError(`must have the form key:value, got ${JSON.stringify(rest)}`)
     const key = rest.slice(0, colon)
     const isQuoted = rest[colon + 1] === '"'
-    const start = colon + (isQuoted ? 2 : 1)
-    const found = rest.indexOf(isQuoted ? '"' : ' ', start)
-    if (isQuoted && found < 0) throw new UsageError(`lacks the closing quote of ${key}`)
-    const end = found < 0 ? rest.length : found
-    if (end === start) throw new UsageError(`lacks the value of ${key}`)
-    pairs.push([key, rest.slice(start, end)])
+    const [value, end] = isQuoted ? quotedValue(rest, key, colon + 2) : plainValue(rest, colon + 1)
+    if (value === '') throw new UsageError(`lacks the value of ${key}`)
+    pairs.push([key, value])
     rest = rest.slice(end + 1).trim()
   }
   return pairs
+}
+
+function plainValue(line: string, start: number): Found {
+  const space = line.indexOf(' ', start)
+  const end = space < 0 ? line.length : space
+  return [line.slice(start, end), end]
+}
+
+function quotedValue(line: string, key: string, start: number): Found {
+  let value = ''
+  for (let from = start; ; ) {
+    const quote = line.indexOf('"', from)
+    if (quote < 0) throw new UsageError(`lacks the closing quote of ${key}`)
+    value += line.slice(from, quote)
+    if (line[quote + 1] !== '"') return [value, quote]
+    value += '"'
+    from = quote + 2
+  }
 }

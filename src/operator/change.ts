@@ -47,7 +47,8 @@ export async function runChange(
   }
   if (!('goTo' in outcome)) {
     // The form is shown again, or something is downloaded.
-    await recorded(context.activity.record({ ...started, state: 'done' }), MADE)
+    const isRefused = (outcome.status ?? 200) >= 400
+    await recorded(context.activity.record({ ...started, state: isRefused ? 'failed' : 'done' }), MADE)
     return outcome
   }
   const { goTo, text, count = 1 } = outcome

@@ -1,4 +1,4 @@
-import { BrokerEventBus, type DeadLetterQueue, type EventBus } from '../bus/index.ts'
+import { BrokerEventBus, type DeadLetterQueue, type EventBus, type ExportedLetter } from '../bus/index.ts'
 import type { ValueReader } from '../filter-line/index.ts'
 import { UsageError } from '../filter-line/index.ts'
 import type { SubscriptionManager } from '../subscriptions/index.ts'
@@ -6,7 +6,7 @@ import type { Activity } from './activity.ts'
 import { BusAwayError, HttpError } from './http-error.ts'
 import type { Links } from './links.ts'
 import type { Masker } from './mask.ts'
-import type { OperatorStores } from './options.ts'
+import type { OperatorOptions, OperatorStores } from './options.ts'
 import type { SectionName } from './sections.ts'
 import type { HandlerState, StateKey } from './state.ts'
 import { mayDo, type Verb, type Viewer } from './viewer.ts'
@@ -28,6 +28,7 @@ export interface ContextParts {
   readonly links: Links
   readonly mask: Masker
   readonly activity: Activity
+  readonly archive: OperatorOptions['archive']
   readonly state: HandlerState
   readonly sections: ReadonlySet<SectionName>
 }
@@ -97,6 +98,18 @@ export class RequestContext {
   /** The dead letters of the bus; undefined in memory, where there are none. */
   get deadLetters(): DeadLetterQueue | undefined {
     return this.bus instanceof BrokerEventBus ? this.bus.deadLetters : undefined
+  }
+
+  /** True if the program has a place for archived dead letters. */
+  get canArchive(): boolean {
+    return this.#parts.archive !== undefined
+  }
+
+  /** Stores dead letters that are about to be removed. @throws HttpError 404 */
+  async archive(letters: readonly ExportedLetter[]): Promise<void> {
+    const { archive } = this.#parts
+    if (archive === undefined) throw new HttpError(404, 'The program has no place for archived dead letters.')
+    await archive(letters, this.busName)
   }
 
   /** True if the page has the section, so that a link leads somewhere. */

@@ -126,7 +126,7 @@ class Frame {
     const form = route.method === 'POST' ? await readForm(request) : new URLSearchParams()
     const context = this.#context(visit, form, viewer)
     const permit = () => this.#permit(route, context)
-    if (route.method === 'GET') {
+    if (route.action === undefined) {
       permit()
       this.#state.get(BusWatch.key).note(context.params['bus'])
       const shown = await route.handle(context)

@@ -1,4 +1,4 @@
-import type { EventBus } from '../bus/index.ts'
+import type { EventBus, ExportedLetter } from '../bus/index.ts'
 import { ConfigError, describeValue } from '../errors.ts'
 import { functionOption, type OptionRule, objectWith, optional, resolveOptions } from '../kit/options.ts'
 import type { FieldsFirstLogger, Logger } from '../observability/logger.ts'
@@ -28,6 +28,11 @@ export interface OperatorOptions {
   readonly mask?: MaskOptions
   /** Stores an entry before and after each change, and for each that is refused. If it rejects, the change is not made. */
   readonly audit?: OperatorAudit
+  /**
+   * Stores the dead letters that a viewer archives, before they are removed from the bus of this name. If it rejects, they are
+   * kept. Without it, dead letters can be exported, but not archived.
+   */
+  readonly archive?: (letters: readonly ExportedLetter[], bus: string) => void | Promise<void>
   /**
    * The host names, with port unless it is the default one, under which browsers may reach the page. Others get 421, so
    * that no other site can reach it by a name of its own. `'any'` if a proxy checks the name. Default: those of this machine.
@@ -89,6 +94,7 @@ const operatorDefaults = {
   subscriptions: {} as NonNullable<OperatorOptions['subscriptions']>,
   mask: {} as MaskOptions,
   audit: undefined as OperatorAudit | undefined,
+  archive: undefined as OperatorOptions['archive'],
   hosts: undefined as OperatorOptions['hosts'],
   basePath: '',
   environment: undefined as string | undefined,
@@ -102,6 +108,7 @@ const operatorRules: Readonly<Record<keyof typeof operatorDefaults, OptionRule>>
   subscriptions: recordOf('subscription managers', ['status', 'pause']),
   mask: maskRule,
   audit: optional(functionOption),
+  archive: optional(functionOption),
   hosts: optional(hostsRule),
   basePath: pathRule,
   environment: optional(textRule),
@@ -115,6 +122,7 @@ export interface ResolvedOperatorOptions {
   readonly subscriptions: ReadonlyMap<string, SubscriptionManager>
   readonly mask: MaskOptions
   readonly audit: OperatorAudit | undefined
+  readonly archive: OperatorOptions['archive']
   readonly hosts: readonly string[] | 'any' | undefined
   /** Without a slash at the end. */
   readonly basePath: string

@@ -24,6 +24,7 @@ interface AnyRoute {
 /** A page, a download or a stream. It changes nothing. */
 export interface ReadRoute extends AnyRoute {
   readonly method: 'GET'
+  readonly action?: undefined
   handle(context: RequestContext): Promise<Page | Response>
 }
 
@@ -38,6 +39,13 @@ export interface ChangeRoute extends AnyRoute {
   handle(context: RequestContext): Promise<Done | Page | Response>
 }
 
+/** A form that is checked and shown again. It changes nothing, so it is not recorded. */
+export interface CheckRoute extends AnyRoute {
+  readonly method: 'POST'
+  readonly action?: undefined
+  handle(context: RequestContext): Promise<Page | Response>
+}
+
 /** A change was made. */
 export interface Done {
   /** Where the viewer goes on: a link of `context.links`. */
@@ -48,7 +56,7 @@ export interface Done {
   readonly count?: number
 }
 
-export type Route = ReadRoute | ChangeRoute
+export type Route = ReadRoute | ChangeRoute | CheckRoute
 
 export interface FoundRoute {
   readonly route: Route

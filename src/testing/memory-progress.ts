@@ -9,6 +9,7 @@ const NOTHING = {
   settledHandlers: [],
   waits: [],
   isReplay: false,
+  hasOpenReplay: false,
   remark: undefined,
 } as const
 
@@ -25,7 +26,7 @@ export function groupProgress(
     const { consumer, attemptsStarted: attempts, settledHandlers, id } = held
     const isReplay = id !== scanned?.message.id
     const state = consumer === undefined ? 'waiting' : 'inFlight'
-    return { ...own, state, consumer, attempts, settledHandlers, isReplay }
+    return { ...own, state, consumer, attempts, settledHandlers, isReplay, hasOpenReplay: isReplay }
   }
   if (own.waits.length > 0) return { ...own, state: 'retrying' }
   if (scanned === undefined) return { ...own, state: 'unknown', remark: 'the event was not found' }

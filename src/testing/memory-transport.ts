@@ -219,12 +219,15 @@ function deadLettersOf(broker: MemoryBroker, waiting: WaitingStore): DeadLetterS
   const find = (id: string) => broker.deadLetters().find((letter) => letter.id === id)
   return {
     list: (limit, cursor, listing) => {
-      const { order, matches } = listing ?? { order: 'oldest', matches: () => true }
+      const { order, matches, maxScanned } = listing ?? { order: 'oldest', matches: () => true }
       const all = order === 'oldest' ? broker.deadLetters() : broker.deadLetters().toReversed()
       const start = cursor === undefined ? 0 : all.findIndex(({ id }) => id === cursor) + 1
-      const further = all.slice(start).filter(matches)
-      const letters = further.slice(0, limit)
-      return Promise.resolve({ letters, cursor: further.length > limit ? letters.at(-1)?.id : undefined })
+      const window = all.slice(start, maxScanned === undefined ? undefined : start + maxScanned)
+      const found = window.filter(matches)
+      const letters = found.slice(0, limit)
+      const isFull = found.length > limit
+      const isMore = isFull || start + window.length < all.length
+      return Promise.resolve({ letters, cursor: isMore ? (isFull ? letters : window).at(-1)?.id : undefined })
     },
     sweep: async (visit, options) => {
       const run = new SweepRun(visit, options, async (actions) => {

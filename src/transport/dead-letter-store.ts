@@ -68,6 +68,11 @@ export interface DeadLetterListing {
   readonly group?: string | undefined
   /** True for a dead letter that belongs on the list. */
   readonly matches: (letter: StoredDeadLetter) => boolean
+  /**
+   * Maximum number of dead letters that are read for the page, which then ends early, with a cursor. A store that can read
+   * from one end only reads to the other end for the order that starts there.
+   */
+  readonly maxScanned?: number | undefined
   /** Stops the scan; the page then holds what was found. */
   readonly signal?: AbortSignal | undefined
 }

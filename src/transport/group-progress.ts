@@ -31,6 +31,10 @@ export interface GroupProgress {
   readonly waits: readonly HandlerWait[]
   /** True if the state is that of a replayed dead letter. */
   readonly isReplay: boolean
+  /**
+   * True if a replay of the event is not settled yet; undefined if the broker does not report it.
+   */
+  readonly hasOpenReplay: boolean | undefined
   /** Why something is unknown. */
   readonly remark: string | undefined
 }
@@ -49,6 +53,7 @@ export function progressOf(
     settledHandlers: [],
     waits: [],
     isReplay: false,
+    hasOpenReplay: undefined,
     remark: undefined,
     ...more,
   }
@@ -76,5 +81,5 @@ export function withOpenWork(
   const isOpen = settled.state !== 'settled' && settled.state !== 'unknown'
   const current = isOpen ? settled : (replay ?? settled)
   const state = current === settled && !isOpen && waits.length > 0 ? 'retrying' : current.state
-  return { ...current, state, waits }
+  return { ...current, state, waits, hasOpenReplay: replay !== undefined }
 }

@@ -1,6 +1,7 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
-import { deadLetterLine, eventLine, UsageError } from '../../src/filter-line/index.ts'
+import type { DeadLetterFilter } from '../../src/bus/index.ts'
+import { deadLetterLine, eventLine, UsageError, writeDeadLetterLine } from '../../src/filter-line/index.ts'
 
 const words = [
   'group',
@@ -53,3 +54,25 @@ test.each([
     )
   },
 )
+
+const word = fc.string({ minLength: 1, unit: 'binary' })
+
+test('reads the line that it writes', () => {
+  const filter = fc.record(
+    {
+      consumerGroup: word,
+      errorMessage: word,
+      errorSignature: word,
+      failedSince: fc.date({ min: new Date(0), max: new Date('2200-01-01'), noInvalidDate: true }),
+      minReplays: fc.nat(),
+    },
+    { requiredKeys: ['minReplays'] },
+  )
+  fc.assert(
+    fc.property(filter, (given: DeadLetterFilter) => {
+      expect(deadLetterLine(writeDeadLetterLine(given))).toEqual(given)
+    }),
+    { numRuns: 300 },
+  )
+  expect(writeDeadLetterLine({ errorMessage: 'no "such" order' })).toBe('text:"no ""such"" order"')
+})

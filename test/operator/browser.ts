@@ -1,4 +1,11 @@
-import { type Browser, type BrowserContext, type BrowserContextOptions, chromium } from 'playwright-core'
+import { readFileSync } from 'node:fs'
+import {
+  type Browser,
+  type BrowserContext,
+  type BrowserContextOptions,
+  chromium,
+  type Page,
+} from 'playwright-core'
 import { afterAll, beforeAll, expect, onTestFinished } from 'vitest'
 import { findProgram, requirePrograms } from '../brokers/programs.ts'
 import { paced } from '../support/pace.ts'
@@ -56,4 +63,26 @@ function faultsOf(context: BrowserContext, expected: RegExp | undefined): readon
       note(`request to ${request.url()}`)
   })
   return faults
+}
+
+const axeSource = readFileSync(new URL('../../node_modules/axe-core/axe.min.js', import.meta.url), 'utf8')
+
+/** Serious and critical faults of accessibility. The context of the page must have `bypassCSP`. */
+export async function axeFaults(page: Page): Promise<readonly string[]> {
+  await page.addScriptTag({ content: axeSource })
+  return page.evaluate(async () => {
+    // The script that was added has set it.
+    const { axe } = globalThis as unknown as {
+      axe: { run(): Promise<{ violations: { id: string; impact: string; nodes: { html: string }[] }[] }> }
+    }
+    const { violations } = await axe.run()
+    return violations
+      .filter(({ impact }) => impact === 'serious' || impact === 'critical')
+      .map(({ id, nodes }) => `${id}: ${nodes.map(({ html }) => html.slice(0, 200)).join(' | ')}`)
+  })
+}
+
+/** How far the page can be scrolled sideways, in pixels. */
+export function sidewaysScroll(page: Page): Promise<number> {
+  return page.evaluate<number>('document.documentElement.scrollWidth - document.documentElement.clientWidth')
 }

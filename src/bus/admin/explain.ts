@@ -72,9 +72,10 @@ export async function explainEvent(
   )
   const published = found instanceof BrowsedMessage ? found : undefined
   const following = new Search({ maxScanned, ...(signal && { signal }) })
-  const [progress, deadLetters, caused] = await Promise.all([
-    transport.progress({ eventId, scanned: published?.scanned }),
-    lettersOf(letters, eventId, signal),
+  // A dead letter is stored before its message is settled: read in this order, an event is never in neither place.
+  const progress = await transport.progress({ eventId, scanned: published?.scanned })
+  const [deadLetters, caused] = await Promise.all([
+    lettersOf(letters, eventId, { maxScanned, ...(signal && { signal }) }),
     published && following.run((query) => causedBy(open, eventId, published, query)),
   ])
   return {
@@ -91,10 +92,10 @@ export async function explainEvent(
 async function lettersOf(
   letters: LetterSource,
   eventId: string,
-  signal: AbortSignal | undefined,
+  bounds: { readonly maxScanned: number; readonly signal?: AbortSignal },
 ): Promise<EventExplanation['deadLetters']> {
-  const found = await letters?.list({ filter: { eventId }, limit: MAX_LETTERS, ...(signal && { signal }) })
-  return found?.deadLetters ?? []
+  const found = await letters?.list({ filter: { eventId }, order: 'newest', limit: MAX_LETTERS, ...bounds })
+  return found?.deadLetters.toReversed() ?? []
 }
 
 /** One search, and how far it went. */

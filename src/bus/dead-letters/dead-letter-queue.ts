@@ -1,4 +1,5 @@
 import type { EventCodec } from '../../codec/index.ts'
+import type { GenericEvent } from '../../events/index.ts'
 import type { HandlerRegistry } from '../../handling/handler-registry.ts'
 import { resolveOptions } from '../../kit/options.ts'
 import type { DeadLetterStore, ReplayRequest, StoredDeadLetter } from '../../transport/transport.ts'
@@ -31,8 +32,11 @@ import {
   listRules,
   READ_ONLY,
   type ReplayAllOptions,
+  type ReplayEditedOptions,
   type ReplayOneOptions,
   replayDefaults,
+  replayEditedDefaults,
+  replayEditedRules,
   replayOneDefaults,
   replayOneRules,
   replayRules,
@@ -77,7 +81,7 @@ export class DeadLetterQueue {
 
   /** A page of dead letters, by default of all, oldest first. Reading changes nothing. */
   async list(options: DeadLetterListOptions = {}): Promise<DeadLetterList> {
-    const { limit, cursor, order, filter, signal } = resolveOptions(
+    const { limit, cursor, order, filter, maxScanned, signal } = resolveOptions(
       'deadLetters.list',
       options,
       listDefaults,
@@ -89,6 +93,7 @@ export class DeadLetterQueue {
     const listing = {
       order,
       signal,
+      maxScanned,
       group: filter.consumerGroup,
       matches: (letter: StoredDeadLetter) => this.#reader.matches(letter, filter),
     }
@@ -101,6 +106,11 @@ export class DeadLetterQueue {
     await this.#connect()
     const letter = await this.#store.get(id)
     return letter === undefined ? undefined : this.#reader.describe(letter)
+  }
+
+  /** The event of a dead letter as it is stored, before upcasts; undefined if the body is no event. */
+  storedEvent(letter: Pick<DeadLetter, 'headers' | 'body'>): GenericEvent | undefined {
+    return this.#reader.storedEvent(letter)
   }
 
   /** Number of dead letters of all consumer groups, or of those that match, for which all are read. */
@@ -120,11 +130,14 @@ export class DeadLetterQueue {
   /** Counts the dead letters by what they have in common, so that 8,000 dead letters are shown as 3 errors. */
   async summary(options: SummaryOptions = {}): Promise<DeadLetterSummary> {
     const resolved = resolveOptions('deadLetters.summary', options, summaryDefaults, summaryRules)
-    const { by, filter, maxScanned, signal } = resolved
+    const { by, filter, maxScanned, onProgress, signal } = resolved
     checkFilter('deadLetters.summary', filter)
     await this.#connect()
     const builder = new SummaryBuilder(by, this.#reader)
     let [scanned, matched, isComplete] = [0, 0, true]
+    const total = onProgress === undefined ? 0 : await this.#store.count(filter.consumerGroup)
+    const report = async () =>
+      onProgress?.({ groups: builder.groups(), matched, scanned, isComplete: false, total })
     await this.#store.sweep(
       (letter) => {
         isComplete = scanned < maxScanned
@@ -135,7 +148,7 @@ export class DeadLetterQueue {
         builder.add(letter)
         return 'keep'
       },
-      { ...READ_ONLY, group: filter.consumerGroup, signal },
+      { ...READ_ONLY, group: filter.consumerGroup, onProgress: report, signal },
     )
     return { groups: builder.groups(), matched, scanned, isComplete: isComplete && !signal?.aborted }
   }
@@ -168,7 +181,7 @@ export class DeadLetterQueue {
    * Replays an edited copy of a dead letter: a new event with a new id, caused by the event of the dead letter, for the same
    * consumer group and handlers. The schema of its class checks it. The dead letter is removed when the copy is stored.
    *
-   * @returns the id of the new event; undefined if there is no such dead letter.
+   * @returns the id of the new event, with `dryRun` one that is not used; undefined if there is no such dead letter.
    * @throws DecodeError if the schema refuses the payload, or the dead letter is no event.
    * @throws ConfigError if the class of the event is unknown here.
    * @throws HandlerNotFoundError
@@ -176,9 +189,14 @@ export class DeadLetterQueue {
   async replayEdited(
     id: string,
     edit: EventEdit,
-    options: ReplayOneOptions = {},
+    options: ReplayEditedOptions = {},
   ): Promise<{ readonly eventId: string } | undefined> {
-    const resolved = resolveOptions('deadLetters.replayEdited', options, replayOneDefaults, replayOneRules)
+    const { dryRun, ...resolved } = resolveOptions(
+      'deadLetters.replayEdited',
+      options,
+      replayEditedDefaults,
+      replayEditedRules,
+    )
     const request = this.#request(resolved)
     await this.#connect()
     const letter = await this.#store.get(id)
@@ -186,6 +204,7 @@ export class DeadLetterQueue {
     const problem = this.#targets.problemOf(this.#reader.describe(letter), request)
     if (problem !== undefined) throw new HandlerNotFoundError(problem, { ids: [id], replayed: 0 })
     const { before, after } = editedEvent(letter, edit, this.#codec, this.#handlers.classFor)
+    if (dryRun) return { eventId: after.eventId }
     const target = { id, eventId: before.eventId, newEventId: after.eventId }
     return this.#audit.record(changeOf('deadLetters.edit', target, resolved), async (changed) => {
       const message = this.#codec.encode(after)

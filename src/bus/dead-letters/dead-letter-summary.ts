@@ -12,6 +12,9 @@ export interface DeadLetterGroup {
   /** Times of the last failure of the dead letters. */
   readonly firstAt: Date | undefined
   readonly lastAt: Date | undefined
+  /** The consumer groups of the dead letters, and the handlers that failed; at most 20 of each. */
+  readonly consumerGroups: readonly string[]
+  readonly handlerNames: readonly string[]
   /** One of the dead letters. */
   readonly sample: Pick<StoredDeadLetter, 'id'> & {
     readonly errorName: string | undefined
@@ -34,8 +37,13 @@ export interface DeadLetterSummary {
 /** Most groups of a summary. Dead letters of further ones count as `(other)`. */
 const MAX_GROUPS = 1000
 
+/** Most names that are kept of a group. */
+const MAX_NAMES = 20
+
 interface Group {
   readonly key: string
+  readonly consumerGroups: string[]
+  readonly handlerNames: string[]
   count: number
   firstAt: Date | undefined
   lastAt: Date | undefined
@@ -83,14 +91,28 @@ export class SummaryBuilder {
     const key = this.#groups.has(wanted) || this.#groups.size < MAX_GROUPS ? wanted : OTHER
     const { failedAt, errorName, errorMessage } = reason
     const sample = { id, errorName, errorMessage }
-    const group = this.#groups.get(key) ?? { key, count: 0, firstAt: failedAt, lastAt: failedAt, sample }
+    const names = { consumerGroups: [], handlerNames: [] }
+    const group = this.#groups.get(key) ?? {
+      key,
+      ...names,
+      count: 0,
+      firstAt: failedAt,
+      lastAt: failedAt,
+      sample,
+    }
     group.count += 1
+    if (reason.consumerGroup !== undefined) note(group.consumerGroups, reason.consumerGroup)
+    for (const name of reason.handlerNames ?? []) note(group.handlerNames, name)
     if (failedAt !== undefined) {
       if (group.firstAt === undefined || failedAt < group.firstAt) group.firstAt = failedAt
       if (group.lastAt === undefined || failedAt > group.lastAt) group.lastAt = failedAt
     }
     this.#groups.set(key, group)
   }
+}
+
+function note(names: string[], name: string): void {
+  if (names.length < MAX_NAMES && !names.includes(name)) names.push(name)
 }
 
 const NONE = '(none)'

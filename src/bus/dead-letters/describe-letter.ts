@@ -1,5 +1,5 @@
-import type { EventCodec } from '../../codec/index.ts'
-import type { DomainEvent, EventClass } from '../../events/index.ts'
+import type { EncodedMessage, EventCodec } from '../../codec/index.ts'
+import { type DomainEvent, type EventClass, GenericEvent } from '../../events/index.ts'
 import type { StoredDeadLetter } from '../../transport/transport.ts'
 import type { DeadLetter } from './dead-letter.ts'
 import type { DeadLetterFilter } from './dead-letter-filter.ts'
@@ -42,6 +42,15 @@ export class LetterReader {
       replayCount,
       lastReplayedAt,
       source,
+    }
+  }
+
+  storedEvent(message: EncodedMessage): GenericEvent | undefined {
+    try {
+      const event = this.#codec.decode(message, () => undefined)
+      return event instanceof GenericEvent ? event : undefined
+    } catch {
+      return undefined // as in #decode
     }
   }
 

@@ -2,6 +2,8 @@
 const MAX_TEXT = 300
 const QUOTES = '"\'`'
 const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i
+/** Line ends, control and formatting characters: a signature is one line that a person can type into a filter. */
+const UNPRINTABLE = /[\s\p{Cc}\p{Cf}]+/gu
 const WORD = /[\p{L}\p{N}_.:-]/u
 const DIGIT = /\d/
 const DIGITS = /\d+/g
@@ -18,13 +20,14 @@ export interface SignedError {
 
 /**
  * A text that is the same for all occurrences of one error: the name, the message with placeholders for numbers, ids and
- * quoted texts, and, if the stack is known, the first of the program's own functions in it.
+ * quoted texts, and, if the stack is known, the first of the program's own functions in it. One line.
  */
 export function errorSignature({ errorName, errorMessage, errorStack }: SignedError): string | undefined {
   if (errorName === undefined && errorMessage === undefined) return undefined
   const text = withPlaceholders((errorMessage ?? '').slice(0, MAX_TEXT))
   const frame = errorStack === undefined ? undefined : ownFrame(errorStack)
-  return `${errorName ?? 'Error'}: ${text}${frame === undefined ? '' : ` (${frame})`}`
+  const signature = `${(errorName ?? 'Error').slice(0, MAX_TEXT)}: ${text}${frame === undefined ? '' : ` (${frame})`}`
+  return signature.replace(UNPRINTABLE, ' ').trim().toWellFormed()
 }
 
 function withPlaceholders(text: string): string {

@@ -1,5 +1,7 @@
 import { UNNAMED_HANDLER } from '../../handling/handler-entry.ts'
 import {
+  booleanOption,
+  functionOption,
   nonEmptyText,
   type OptionRule,
   oneOf,
@@ -11,7 +13,7 @@ import { type Actor, actorDefaults, actorRules, type Change } from '../audit.ts'
 import { type BulkOptions, bulkDefaults, bulkRules, signalRule } from './bulk-options.ts'
 import type { DeadLetter } from './dead-letter.ts'
 import type { DeadLetterFilter } from './dead-letter-filter.ts'
-import type { SummaryKey } from './dead-letter-summary.ts'
+import type { DeadLetterSummary, SummaryKey } from './dead-letter-summary.ts'
 
 /** Where a replay goes. */
 export interface DeadLetterReplayOptions {
@@ -23,6 +25,12 @@ export interface DeadLetterReplayOptions {
 
 /** Where a replay goes, who replays, and why. */
 export interface ReplayOneOptions extends DeadLetterReplayOptions, Actor {}
+
+/** Options of `replayEdited`. */
+export interface ReplayEditedOptions extends ReplayOneOptions {
+  /** Only check the payload and the destination. Default false. */
+  readonly dryRun?: boolean
+}
 
 /** Options of `replayAll`. */
 export interface ReplayAllOptions extends DeadLetterReplayOptions, BulkOptions {}
@@ -37,6 +45,11 @@ export interface DeadLetterListOptions {
   readonly limit?: number
   /** The `cursor` of the previous page, whose filter and order must be the same. */
   readonly cursor?: string
+  /**
+   * Maximum number of dead letters that are read for the page. It can then have fewer than `limit`, or none, and a cursor with
+   * which the search continues. Default Infinity. RabbitMQ reads the whole queue for `'newest'`.
+   */
+  readonly maxScanned?: number
   /** Ends the search for dead letters that match; the page then has those that were found. */
   readonly signal?: AbortSignal
 }
@@ -48,6 +61,12 @@ export interface DeadLetterList {
   readonly cursor: string | undefined
 }
 
+/** A summary that is not complete yet. */
+export interface SummaryProgress extends DeadLetterSummary {
+  /** Number of dead letters at the start: those of the group that the filter names, or all. */
+  readonly total: number
+}
+
 /** Which dead letters a summary counts, and by what. */
 export interface SummaryOptions {
   /** What the dead letters are grouped by. Default `'error'`. */
@@ -56,6 +75,8 @@ export interface SummaryOptions {
   readonly filter?: DeadLetterFilter
   /** Maximum number of dead letters that are read. Default Infinity. */
   readonly maxScanned?: number
+  /** Called after each page that was read, with the counts so far. The next page waits for it. */
+  readonly onProgress?: (progress: SummaryProgress) => void | Promise<void>
   /** Ends the scan; the summary then covers the dead letters that were read. */
   readonly signal?: AbortSignal
 }
@@ -80,6 +101,13 @@ export const replayOneRules: Readonly<Record<keyof typeof replayOneDefaults, Opt
   ...actorRules,
 }
 
+export const replayEditedDefaults = { ...replayOneDefaults, dryRun: false }
+
+export const replayEditedRules: Readonly<Record<keyof typeof replayEditedDefaults, OptionRule>> = {
+  ...replayOneRules,
+  dryRun: booleanOption,
+}
+
 export const replayDefaults = { ...destination, ...bulkDefaults }
 
 export const replayRules: Readonly<Record<keyof typeof replayDefaults, OptionRule>> = {
@@ -97,6 +125,7 @@ export const listDefaults = {
   order: 'oldest' as 'oldest' | 'newest',
   limit: 100,
   cursor: undefined as string | undefined,
+  maxScanned: Number.POSITIVE_INFINITY,
   signal: undefined as AbortSignal | undefined,
 }
 
@@ -105,6 +134,7 @@ export const listRules: Readonly<Record<keyof typeof listDefaults, OptionRule>> 
   order: oneOf('oldest', 'newest'),
   limit: positiveInteger,
   cursor: optional(nonEmptyText),
+  maxScanned: positiveIntegerOrInfinity,
   signal: optional(signalRule),
 }
 
@@ -112,6 +142,7 @@ export const summaryDefaults = {
   by: 'error' as SummaryKey,
   filter: {} as DeadLetterFilter,
   maxScanned: Number.POSITIVE_INFINITY,
+  onProgress: undefined as SummaryOptions['onProgress'],
   signal: undefined as AbortSignal | undefined,
 }
 
@@ -119,6 +150,7 @@ export const summaryRules: Readonly<Record<keyof typeof summaryDefaults, OptionR
   by: oneOf('error', 'eventType', 'handler', 'group', 'reason'),
   filter: anyFilter,
   maxScanned: positiveIntegerOrInfinity,
+  onProgress: optional(functionOption),
   signal: optional(signalRule),
 }
 

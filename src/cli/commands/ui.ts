@@ -27,6 +27,11 @@ export const ui = defineCommand({
       read: text,
       isList: true,
     },
+    archive: {
+      value: '<file>',
+      about: 'file for the dead letters that are archived in the page; without it, they can be exported only',
+      read: text,
+    },
     'read-only': { about: 'nobody can change anything' },
     events: {
       value: '<module>',
@@ -43,8 +48,8 @@ export const ui = defineCommand({
       import('../ui/run-ui.ts'),
     ])
     const targets = await busTargets({ options, url, terminal })
-    const { host, port, auth, for: forMs, events: eventModules } = options
-    const settings = { host, port, auth, forMs, eventModules, terminal }
+    const { host, port, auth, archive, for: forMs, events: eventModules } = options
+    const settings = { host, port, auth, archive, forMs, eventModules, terminal }
     return serveUi(targets, {
       ...settings,
       allowHosts: options['allow-host'],

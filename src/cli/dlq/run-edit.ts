@@ -3,9 +3,7 @@ import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { isDeepStrictEqual } from 'node:util'
-import { JsonCodec } from '../../codec/index.ts'
 import { toError } from '../../errors.ts'
-import { type DomainEvent, GenericEvent } from '../../events/index.ts'
 import { confirmed } from '../confirm.ts'
 import { EXIT, type ExitCode, UsageError } from '../exit-code.ts'
 import { plain } from '../table.ts'
@@ -33,7 +31,7 @@ export async function editLetter(open: OpenDlq, settings: EditSettings): Promise
   const { deadLetters } = open.bus
   const letter = await deadLetters.get(id)
   if (letter === undefined) throw noLetter(id)
-  const before = payloadOf(new JsonCodec().decode(letter, () => undefined))
+  const before = deadLetters.storedEvent(letter)?.data ?? {}
   const after = await editedPayload(before, settings)
   const lines = differences(before, after)
   if (lines.length === 0) {
@@ -48,10 +46,6 @@ export async function editLetter(open: OpenDlq, settings: EditSettings): Promise
   if (isJson) await terminal.out(JSON.stringify({ version: 1, eventId: replayed.eventId }))
   terminal.err(`replayed as event ${replayed.eventId}`)
   return EXIT.done
-}
-
-function payloadOf(event: DomainEvent): Payload {
-  return event instanceof GenericEvent ? event.data : {}
 }
 
 async function editedPayload(before: Payload, settings: EditSettings): Promise<Payload> {

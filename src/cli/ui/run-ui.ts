@@ -1,6 +1,9 @@
 import { once } from 'node:events'
+import { appendFile } from 'node:fs/promises'
 import { createServer, type Server } from 'node:http'
 import { isIPv6 } from 'node:net'
+import { resolve } from 'node:path'
+import type { ExportedLetter } from '../../bus/index.ts'
 import type { AnyEventBus } from '../../create-event-bus.ts'
 import { toError } from '../../errors.ts'
 import { EventRegistry } from '../../events/index.ts'
@@ -18,6 +21,8 @@ export interface UiSettings {
   readonly port: number
   /** The file with the users; undefined for a link that works once. */
   readonly auth: string | undefined
+  /** The file for archived dead letters; undefined if there is none. */
+  readonly archive: string | undefined
   readonly allowHosts: readonly string[]
   readonly isReadOnly: boolean
   readonly forMs: number | undefined
@@ -50,6 +55,9 @@ export async function serveUi(targets: readonly BusTarget[], settings: UiSetting
       buses: Object.fromEntries(buses),
       authorize: byPassword ?? link.authorize,
       hosts: [...LOCAL_NAMES.map((name) => `${name}:${address.port}`), address.text, ...settings.allowHosts],
+      ...(settings.archive !== undefined && {
+        archive: archiveTo(resolve(terminal.workingDirectory, settings.archive)),
+      }),
       ...(targets.every(({ production }) => production === true) && { environment: 'production' }),
     })
     server.on('request', operatorListener(handler))
@@ -100,4 +108,10 @@ async function listen(
   const bound = server.address()
   const actual = typeof bound === 'object' && bound !== null ? bound.port : port
   return { text: `${isIPv6(host) ? `[${host}]` : host}:${actual}`, port: actual }
+}
+
+/** Appends dead letters to a file, as `dlq archive` does. */
+function archiveTo(file: string): (letters: readonly ExportedLetter[]) => Promise<void> {
+  return (letters) =>
+    appendFile(file, letters.map((letter) => `${JSON.stringify(letter)}\n`).join(''), { flush: true })
 }

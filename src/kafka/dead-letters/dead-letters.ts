@@ -71,7 +71,7 @@ export class KafkaDeadLetters implements DeadLetterStore {
   async #matching(
     limit: number,
     cursor: string | undefined,
-    { order, group: ofGroup, matches, signal }: DeadLetterListing,
+    { order, group: ofGroup, matches, maxScanned, signal }: DeadLetterListing,
   ): Promise<DeadLetterPage> {
     const oldestFirst = await this.#index.positions()
     const positions = order === 'oldest' ? oldestFirst : oldestFirst.toReversed()
@@ -79,11 +79,13 @@ export class KafkaDeadLetters implements DeadLetterStore {
     const further =
       cursor === undefined ? positions : positions.filter((position) => isFurther(position, cursor))
     const letters: StoredDeadLetter[] = []
+    let left = maxScanned ?? Number.POSITIVE_INFINITY
     for (const page of pagesOf(ofGroupOnly(further, ofGroup))) {
       for (const { position, record } of await this.#index.read(page)) {
         const letter = readLetter({ position, record })
         if (matches(letter)) letters.push(letter)
-        if (letters.length === limit) return { letters, cursor: cursorOf(position) }
+        left -= 1
+        if (letters.length === limit || left === 0) return { letters, cursor: cursorOf(position) }
       }
       const last = page.at(-1)
       if (signal?.aborted && last !== undefined) return { letters, cursor: cursorOf(last) }

@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto'
+import { lettersStyle } from '../pages/letters/style.ts'
 import { icon } from './icon.ts'
 import { script } from './script.ts'
 import { style } from './style.ts'
@@ -10,7 +11,7 @@ export interface Asset {
 }
 
 /** A part for each concern. A page that needs styles or code of its own adds a part. */
-const STYLES: readonly string[] = [style]
+const STYLES: readonly string[] = [style, lettersStyle]
 const SCRIPTS: readonly string[] = [script]
 
 const ASSETS = {

@@ -17,6 +17,7 @@ import {
   readLetterReason,
   replayOf,
 } from './dead-letter-message.ts'
+import type { ListedLetter, ListedPage, PageStart } from './listed-page.ts'
 import { readPages } from './read-pages.ts'
 import { type HeldLock, type LockedWork, ReaderLock } from './reader-lock.ts'
 
@@ -51,18 +52,6 @@ export interface SweptMessage extends SweptLetter {
   readonly queue: RabbitMQDeadLetterQueue
 }
 
-/** The letter that the previous page ended with. */
-export interface PageStart {
-  /** Its position in the queue, from 1. */
-  readonly position: number
-  readonly id: string
-}
-
-/** A dead letter with its position in the queue. */
-export interface ListedLetter extends PageStart {
-  readonly letter: StoredDeadLetter
-}
-
 /**
  * The dead letter queue of one group. AMQP cannot browse a queue. A read takes messages on a channel of its own, does not
  * acknowledge them, and so returns them to their positions. Readers take turns; see {@link ReaderLock}.
@@ -81,33 +70,38 @@ export class RabbitMQDeadLetterQueue {
   }
 
   /** The page after a letter, in the order of the listing. If that letter is gone, the page after its position. */
-  list(
-    limit: number,
-    start: PageStart | undefined,
-    listing?: DeadLetterListing,
-  ): Promise<readonly ListedLetter[]> {
-    return this.#exclusively(
+  list(limit: number, start: PageStart | undefined, listing?: DeadLetterListing): Promise<ListedPage> {
+    return this.#exclusively<ListedPage>(
       (channel) =>
         listing?.order === 'newest'
           ? this.#listNewest(channel, limit, start, listing)
           : this.#listOldest(channel, limit, start, listing),
-      [],
+      { listed: [], scanned: 0 },
     )
   }
 
-  async #listOldest(channel: AmqpChannel, limit: number, start?: PageStart, listing?: DeadLetterListing) {
-    const found: ListedLetter[] = []
+  async #listOldest(
+    channel: AmqpChannel,
+    limit: number,
+    start?: PageStart,
+    listing?: DeadLetterListing,
+  ): Promise<ListedPage> {
+    const { matches, signal, maxScanned = Number.POSITIVE_INFINITY } = listing ?? {}
+    const listed: ListedLetter[] = []
     let position = 0
+    let scanned = 0
     let isPast = start === undefined
     for await (const { id, message } of this.#scan(channel)) {
       position += 1
       if (isPast) {
+        scanned += 1
         const letter = readLetter(this.#names, id, message)
-        if (listing?.matches(letter) ?? true) found.push({ position, id, letter })
+        if (matches?.(letter) ?? true) listed.push({ position, id, letter })
       } else isPast = id === start?.id || position === start?.position
-      if (found.length === limit || listing?.signal?.aborted) break
+      if (listed.length === limit) break
+      if (scanned >= maxScanned || signal?.aborted) return { listed, scanned, stoppedAt: { position, id } }
     }
-    return found
+    return { listed, scanned }
   }
 
   async #listNewest(
@@ -115,7 +109,7 @@ export class RabbitMQDeadLetterQueue {
     limit: number,
     start: PageStart | undefined,
     { matches, signal }: DeadLetterListing,
-  ) {
+  ): Promise<ListedPage> {
     let found: ListedLetter[] = []
     let position = 0
     for await (const { id, message } of this.#scan(channel)) {
@@ -125,7 +119,7 @@ export class RabbitMQDeadLetterQueue {
       if (matches(letter)) found.push({ position, id, letter })
       if (found.length >= 2 * limit) found = found.slice(-limit)
     }
-    return found.slice(-limit).toReversed()
+    return { listed: found.slice(-limit).toReversed(), scanned: position }
   }
 
   get(id: string): Promise<StoredDeadLetter | undefined> {

@@ -18,13 +18,12 @@ import type { ResolvedRabbitMQOptions } from '../options.ts'
 import type { RabbitMQPublisher } from '../publishing/publisher.ts'
 import { importedLetter } from './dead-letter-message.ts'
 import {
-  type ListedLetter,
-  type PageStart,
   type PlaceNotes,
   RabbitMQDeadLetterQueue,
   type ReplayTargetCache,
   type SweptMessage,
 } from './dead-letter-queue.ts'
+import type { ListedLetter, PageStart } from './listed-page.ts'
 
 export interface DeadLettersParts {
   readonly options: ResolvedRabbitMQOptions
@@ -66,15 +65,23 @@ export class RabbitMQDeadLetters implements DeadLetterStore {
     const start = cursor === undefined ? undefined : parseCursor(cursor)
     const letters: StoredDeadLetter[] = []
     let end: LetterCursor = start ?? { group: '', position: 0, id: '' }
+    let left = listing?.maxScanned ?? Number.POSITIVE_INFINITY
     for (const group of groups) {
       if (start !== undefined && group < start.group) continue
       const from = group === start?.group ? start : undefined
       // One more than the page holds shows whether there is another page.
-      for (const listed of await this.#queueOf(group).list(limit - letters.length + 1, from, listing)) {
+      const wanted = limit - letters.length + 1
+      const page = await this.#queueOf(group).list(wanted, from, listing && { ...listing, maxScanned: left })
+      for (const listed of page.listed) {
         if (letters.length === limit) return { letters, cursor: JSON.stringify(end) }
         letters.push(inGroup(group, listed))
         end = { group, position: listed.position, id: listed.id }
       }
+      if (page.stoppedAt !== undefined) {
+        const { position, id } = page.stoppedAt
+        return { letters, cursor: JSON.stringify({ group, position, id }) }
+      }
+      left -= page.scanned
     }
     return { letters, cursor: undefined }
   }
@@ -90,7 +97,7 @@ export class RabbitMQDeadLetters implements DeadLetterStore {
     const found: { readonly group: string; readonly listed: ListedLetter }[] = []
     for (const group of groups) {
       const page = await this.#queueOf(group).list(limit + 1, ends.get(group), listing)
-      found.push(...page.map((listed) => ({ group, listed })))
+      found.push(...page.listed.map((listed) => ({ group, listed })))
     }
     // Stable, so that letters of one group keep their order.
     const sorted = found.toSorted((a, b) => failedAt(b.listed) - failedAt(a.listed))

@@ -57,11 +57,13 @@ export class RedisDeadLetters implements DeadLetterStore {
   ): Promise<DeadLetterPage> {
     const letters: StoredDeadLetter[] = []
     let start = cursor
+    let left = listing?.maxScanned ?? Number.POSITIVE_INFINITY
     do {
       const page = await this.#page(listing?.order ?? 'oldest', listing ? SCAN_PAGE : limit, start)
       for (const letter of page.letters) {
         if (listing?.matches(letter) ?? true) letters.push(letter)
-        if (letters.length === limit) return { letters, cursor: letter.id }
+        left -= 1
+        if (letters.length === limit || left === 0) return { letters, cursor: letter.id }
       }
       start = page.cursor
     } while (listing !== undefined && start !== undefined && !listing.signal?.aborted)

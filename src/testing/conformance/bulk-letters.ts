@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import type { AuditEntry, BulkProgress, DeadLetter, ExportedLetter } from '../../index.ts'
+import type { AuditEntry, BulkProgress, DeadLetter, ExportedLetter, SummaryProgress } from '../../index.ts'
 import { test } from './conformance-test.ts'
 import { noted } from './events.ts'
 import { bytesOf, deadLetters, exportOf, failingBus, numbersOf, pages, RANGE_ERROR } from './failing-bus.ts'
@@ -17,6 +17,10 @@ export const bulkLetterTests = [
     assert.deepEqual(numbersOf(await pages(bus, { filter, limit: 3 })), [0, 2, 4, 6])
     assert.deepEqual(numbersOf(await pages(bus, { order: 'newest', limit: 3 })), [6, 5, 4, 3, 2, 1, 0])
     assert.deepEqual(numbersOf(await pages(bus, { filter, order: 'newest', limit: 3 })), [6, 4, 2, 0])
+    const rare = { eventId: events[5]?.eventId ?? '' }
+    assert.deepEqual(numbersOf(await pages(bus, { filter: rare, maxScanned: 2 })), [5])
+    const start = await bus.deadLetters.list({ filter: rare, maxScanned: 2 })
+    assert.deepEqual([start.deadLetters.length, start.cursor === undefined], [0, false])
     assert.equal(await bus.deadLetters.count(filter), 4)
     assert.equal(await bus.deadLetters.count({ eventId: events[3]?.eventId ?? '' }), 1)
     assert.equal(await bus.deadLetters.count({ consumerGroup: 'elsewhere' }), 0)
@@ -30,6 +34,10 @@ export const bulkLetterTests = [
       ],
     )
     assert.deepEqual([summary.matched, summary.scanned, summary.isComplete], [7, 7, true])
+    const counts: (readonly number[])[] = []
+    const onProgress = ({ scanned, total }: SummaryProgress) => void counts.push([scanned, total])
+    await bus.deadLetters.summary({ onProgress })
+    assert.deepEqual(counts.at(-1), [7, 7])
     const byHandler = await bus.deadLetters.summary({ by: 'handler', filter, maxScanned: 3 })
     assert.deepEqual(
       [byHandler.groups[0]?.key, byHandler.groups[0]?.count, byHandler.isComplete],
@@ -201,6 +209,8 @@ export const bulkLetterTests = [
       code: 'DECODE_FAILED',
       message: /n: must be a number/,
     })
+    const rehearsed = { payload: { n: 70 } }
+    assert.notEqual(await bus.deadLetters.replayEdited(letter.id, rehearsed, { dryRun: true }), undefined)
     assert.equal(await bus.deadLetters.count(), 2)
     const replayed = await bus.deadLetters.replayEdited(letter.id, {
       payload: (payload) => ({ ...payload, n: 70 }),
