@@ -118,11 +118,11 @@ export class PostgresStores<Client extends PooledPostgresClient = OwnPoolClient>
     })
   }
 
-  async transaction<T>(work: (tx: StoreTransaction<Client>) => Promise<T>): Promise<T> {
+  async transaction<T>(work: (tx: StoreTransaction<Client>) => T | Promise<T>): Promise<T> {
     this.#connections.assertOutside('transaction')
     await this.ready()
     let hasWritten = false
-    const result = await this.#connections.transaction((client) => {
+    const result = await this.#connections.transaction(async (client) => {
       const onWritten = () => {
         hasWritten = true
       }
