@@ -1,5 +1,5 @@
 import { toError } from '../errors.ts'
-import { causedFromHereBy, runCausedBy } from '../events/causation.ts'
+import { causedFromHereBy, HandledEvent, runCausedBy } from '../events/causation.ts'
 import type { DomainEvent } from '../events/index.ts'
 import type { EventTracer, SpanKindOf } from '../observability/tracer.ts'
 import { HandlerTimeoutError } from './errors.ts'
@@ -91,6 +91,8 @@ export interface EventSequence {
 interface SequenceRun {
   readonly sequence: EventSequence
   readonly running: RunningHandlers
+  /** The first event. */
+  readonly cause: HandledEvent | undefined
 }
 
 /**
@@ -122,7 +124,12 @@ export class Dispatcher {
     return running.around(this.#runCaused, { handlers, event, info, running })
   }
 
-  readonly #runCaused = (dispatch: Dispatch) => this.#causedBy(dispatch.event, this.#runAll, dispatch)
+  readonly #runCaused = (dispatch: Dispatch) => {
+    const { event, handlers } = dispatch
+    const [only] = handlers
+    const cause = new HandledEvent(event, handlers.length === 1 ? only?.name : undefined)
+    return this.#causedBy(cause, this.#runAll, dispatch)
+  }
 
   readonly #runAll = ({ handlers, event, info, running }: Dispatch): Failures | Promise<Failures> => {
     const failures: HandlerFailure[] = []
@@ -137,7 +144,7 @@ export class Dispatcher {
     for (const handler of handlers) {
       const run = new HandlerRun(handler, event, info)
       try {
-        const result = this.#start(run)
+        const result = handlers.length === 1 ? this.#start(run) : this.#startNamed(run)
         if (result === undefined) continue
         open += 1
         void result.then(
@@ -165,20 +172,24 @@ export class Dispatcher {
   /** Runs all handlers of an event before those of the next event. Never rejects. */
   runEach(sequence: EventSequence): Promise<void> {
     const running = new RunningHandlers(this.#owner, sequence.info)
-    return running.around(this.#runSequenceCaused, { sequence, running })
+    const [first] = sequence.events
+    const cause = first && new HandledEvent(first)
+    return running.around(this.#runSequenceCaused, { sequence, running, cause })
   }
 
-  readonly #runSequenceCaused = (run: SequenceRun): Promise<void> => {
-    const [first] = run.sequence.events
-    return first === undefined ? Promise.resolve() : this.#causedBy(first, this.#runSequence, run)
-  }
+  readonly #runSequenceCaused = (run: SequenceRun): Promise<void> =>
+    run.cause === undefined ? Promise.resolve() : this.#causedBy(run.cause, this.#runSequence, run)
 
-  readonly #runSequence = async ({ sequence, running }: SequenceRun): Promise<void> => {
+  readonly #runSequence = async ({ sequence, running, cause: first }: SequenceRun): Promise<void> => {
     const { events, handlersFor, info, pause, span, recover } = sequence
+    let cause = first
     for (const [index, event] of events.entries()) {
       const paused = index > 0 ? pause?.() : undefined
       if (paused !== undefined) await paused
-      if (index > 0 && this.#cause === 'event') causedFromHereBy(event)
+      if (index > 0 && this.#cause === 'event') {
+        cause = new HandledEvent(event)
+        causedFromHereBy(cause)
+      }
       const { recorder } = this.#metrics
       recorder?.consumed(event)
       const startedAt = recorder === undefined ? undefined : performance.now()
@@ -198,6 +209,7 @@ export class Dispatcher {
       // Most events have one handler. Awaiting its promise directly, instead of wrapping it in another promise, halves
       // the cost.
       const run = new HandlerRun(only, event, info)
+      if (cause !== undefined) cause.handlerName = only.name
       try {
         const result = this.#tracer.around(span, run, this.#start)
         if (result !== undefined) {
@@ -230,7 +242,13 @@ export class Dispatcher {
     return timeoutMs === Number.POSITIVE_INFINITY ? result : withTimeout(result, run, timeoutMs)
   }
 
-  #causedBy<A, R>(event: DomainEvent, body: (argument: A) => R, argument: A): R {
+  /** One of several handlers of an event. */
+  #startNamed(run: HandlerRun): Promise<unknown> | undefined {
+    if (this.#cause !== 'event') return this.#start(run)
+    return runCausedBy(new HandledEvent(run.event, run.handler.name), this.#start, run)
+  }
+
+  #causedBy<A, R>(event: HandledEvent, body: (argument: A) => R, argument: A): R {
     if (this.#cause === 'inherited') return body(argument)
     return runCausedBy(this.#cause === 'event' ? event : undefined, body, argument)
   }
