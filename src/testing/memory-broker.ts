@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto'
 import {
   type DeadLetterReason,
   type OutgoingMessage,
+  type PresenceReport,
   type ReplayRequest,
   replayDestination,
   type StoredDeadLetter,
@@ -34,6 +35,8 @@ export class MemoryBroker {
   readonly rates = new MemoryRates()
   /** @internal The texts that operators have written for groups. */
   readonly controls = new Map<string, string>()
+  /** @internal The reports of the processes, by their ids. */
+  readonly reports = new Map<string, PresenceReport & { readonly seenAt: number }>()
   #nextId = 1
   #isDown = false
 
