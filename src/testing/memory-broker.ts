@@ -9,16 +9,10 @@ import {
   type Wait,
 } from '../transport/index.ts'
 import { FRESH, MemoryGroup } from './memory-group.ts'
-import type { PendingMessage, RawMessage, StoredMessage } from './memory-message.ts'
+import type { ParkedDeadLetter, PendingMessage, RawMessage, StoredMessage } from './memory-message.ts'
 import { MemoryRates } from './memory-rates.ts'
 import { aggregatesOf, waitingIn } from './memory-shares.ts'
 import type { MemoryWaits } from './memory-waits.ts'
-
-interface ParkedDeadLetter extends StoredDeadLetter {
-  readonly original: StoredMessage
-  /** Its places among the messages that keep their order, by the names of the handlers. */
-  readonly places: ReadonlyMap<string, string>
-}
 
 export type { RawMessage } from './memory-message.ts'
 

@@ -1,6 +1,6 @@
+import { oneOf } from '../../filter-line/index.ts'
 import { type AnyCommand, defineCommand } from '../command.ts'
 import { busOptions } from '../target.ts'
-import { oneOf } from '../../filter-line/index.ts'
 
 const format = {
   value: '<format>',

@@ -1,10 +1,10 @@
 import type { ConsumerHandler, ConsumerInfo } from '../../bus/index.ts'
+import { ageOf } from '../../filter-line/index.ts'
 import { EXIT, type ExitCode } from '../exit-code.ts'
 import { openBus } from '../open-bus.ts'
 import { type Column, tableOf } from '../table.ts'
 import type { BusTarget } from '../target.ts'
 import type { Terminal } from '../terminal.ts'
-import { ageOf } from '../../filter-line/index.ts'
 import { dotOf, mermaidOf } from './topology-graph.ts'
 
 const CONSUMERS: readonly Column<ConsumerInfo>[] = [

@@ -266,10 +266,7 @@ for i = 2, #KEYS do
 end
 return 1`
 
-/**
- * KEYS: texts, expiries; ARGV: id, text, milliseconds after which it expires. Stores the report of a process, and removes
- * some that have expired.
- */
+/** KEYS: texts, expiries; ARGV: id, text, lifetime in ms. Stores the report of a process, and removes expired ones. */
 const REPORT = `${NOW}
 local at = now()
 redis.call('HSET', KEYS[1], ARGV[1], string.format('%.0f', at) .. ' ' .. ARGV[2])
