@@ -121,7 +121,7 @@ function perhapsStarted(
 
 /** Faults while the event was dead-lettered: the dead letter was stored, but the confirmation was lost. */
 function faultsAtBurial(
-  { realFaults, processes: lives }: Chronicle,
+  { realFaults, processes: lives, publications }: Chronicle,
   { maxAttempts, ackMs }: Pick<JudgeOptions, 'maxAttempts' | 'ackMs'>,
   letters: readonly DeadLetterFact[],
   runs: readonly Run[],
@@ -131,8 +131,11 @@ function faultsAtBurial(
   const processes = (runs.length > 0 ? runs : members.map(({ name }) => ({ process: name }))).map(
     ({ process }) => process,
   )
+  const published = runs.length > 0 ? undefined : publications.get(letters[0]?.event ?? '')
   const moments = [
     ...letters.map(({ at }) => at),
+    // An event that cannot be decoded has no run: it is dead-lettered when it arrives.
+    ...(published === undefined ? [] : [published.publishedAt]),
     ...runs
       .filter(({ attempt, outcome }) => attempt >= maxAttempts && outcome === 'failed')
       .map((run) => run.endedAt),

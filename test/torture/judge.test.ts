@@ -383,6 +383,12 @@ it('finds nothing if an event that cannot be decoded is dead-lettered, and catch
   expect(messages([...poison, { ...buried, reason: 'max_retries_exceeded' }])).toEqual([
     expect.stringContaining('was dead-lettered for max_retries_exceeded'),
   ])
+  // Its dead letters are found late. Their facts do not say when they were stored.
+  const twice = [...poison, buried, buried].map((fact) => (fact === buried ? { ...buried, at: 900 } : fact))
+  expect(messages([...twice, ...fault(1, 2)])).toEqual([])
+  expect(messages([...twice, ...fault(500, 501)])).toEqual([
+    'attempts: a#0 of g is in the dead letters 2 times',
+  ])
 })
 
 it('catches a publish that was never answered', () => {

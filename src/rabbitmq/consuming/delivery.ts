@@ -119,7 +119,8 @@ export class RabbitMQDelivery implements Delivery {
     if (!this.#acks.isOpen || !this.#owner.mayStart()) return false
     this.#attempt = attempt
     this.#isAttempting = true
-    return this.#busily(true, () => this.#writeMark(settledHandlers))
+    // If the process stood still while the mark was stored, the broker may have given the message to another consumer.
+    return this.#busily(true, async () => (await this.#writeMark(settledHandlers)) && this.#owner.mayStart())
   }
 
   async attemptFailed(_attempt: number, settledHandlers: readonly string[]): Promise<boolean> {

@@ -49,3 +49,15 @@ it('runs while its handler runs, also if its place in its line was not found at 
 
   expect(delivery.isBusy).toBe(true)
 })
+
+it('starts no further attempt if the process stood still while the attempt was recorded', async () => {
+  let stoodStill = false
+  const writeMark = async () => {
+    stoodStill = true
+  }
+  const delivery = receive({ writeMark, mayStart: () => !stoodStill })
+  delivery.begin()
+
+  expect(await delivery.beginAttempt(2, [])).toBe(false)
+  expect(delivery.isBusy).toBe(false)
+})
