@@ -24,7 +24,6 @@ const NOT_FOUND = 404
 const ACCESS_REFUSED = 403
 const RESOURCE_LOCKED = 405
 const PRECONDITION_FAILED = 406
-const COMMAND_INVALID = 503
 
 /** Node's and OpenSSL's codes for refused certificates and handshakes. */
 const TLS_FAILURE = /CERT|^ERR_(TLS|SSL|OSSL)|^UNABLE_TO_(VERIFY|GET)|SELF_SIGNED|^HOSTNAME_MISMATCH/
@@ -99,11 +98,23 @@ export function lostError(address: string, thrown: unknown): ConnectionError {
   return new ConnectionError('CONNECTION_LOST', `The connection to RabbitMQ at ${address} was lost: ${text}.`)
 }
 
+/** Closes the connection (`COMMAND_INVALID`) before RabbitMQ 4, and the channel (`PRECONDITION_FAILED`) from then on. */
+const UNKNOWN_HASH_TYPE = /(unknown|invalid) exchange type .?x-consistent-hash/
+
+function noPartitionPlugin(address: string): ConnectionError {
+  return new ConnectionError(
+    'TOPOLOGY_CONFLICT',
+    `RabbitMQ at ${address} cannot partition a group, because its plugin rabbitmq_consistent_hash_exchange is ` +
+      "disabled: enable it on each node, or use ordering: 'aggregate' without partitions.",
+  )
+}
+
 /** Converts the failure of a command. A refusal that does not go away on its own gets a code that is not retryable. */
 export function commandError(address: string, thrown: unknown): ConnectionError {
   if (thrown instanceof ConnectionError) return thrown
   const error = toError(thrown)
   const text = textOf(error)
+  if (UNKNOWN_HASH_TYPE.test(text)) return noPartitionPlugin(address)
   switch (codeOf(error)) {
     case PRECONDITION_FAILED:
       // "inequivalent arg 'type' for exchange 'orders' in vhost '/': received 'topic' but current is 'direct'"
@@ -111,14 +122,6 @@ export function commandError(address: string, thrown: unknown): ConnectionError 
         'TOPOLOGY_CONFLICT',
         `RabbitMQ at ${address} has an exchange or queue of this name with other arguments: ${text}. ` +
           'Use the same options or another name, or delete it on the broker.',
-      )
-    case COMMAND_INVALID:
-      // "unknown exchange type 'x-consistent-hash'"
-      if (!text.includes('x-consistent-hash')) return lostError(address, error)
-      return new ConnectionError(
-        'TOPOLOGY_CONFLICT',
-        `RabbitMQ at ${address} cannot partition a group, because its plugin rabbitmq_consistent_hash_exchange is ` +
-          "disabled: enable it on each node, or use ordering: 'aggregate' without partitions.",
       )
     case RESOURCE_LOCKED:
       return new ConnectionError(
