@@ -1,5 +1,6 @@
 // Writes a row and adds an event to the outbox in a transaction of Prisma, then relays the event:
 // `npm run --silent build && node examples/postgres-prisma.ts postgres://localhost/shop`.
+// The package does not contain Prisma's client: examples/prisma/schema.prisma names the command that generates it.
 import { PrismaPg } from '@prisma/adapter-pg'
 import { defineEvent, SubscriptionManager } from 'eventspine'
 import { PostgresStores } from 'eventspine/postgres'

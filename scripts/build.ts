@@ -5,6 +5,8 @@ import { dirname, join } from 'node:path'
 
 const root = join(import.meta.dirname, '..')
 const dist = join(root, 'dist')
+/** A relative import in code or in a declaration; group 1 is its path without the extension. */
+const IMPORTED = /(?:\bfrom|\bimport)[\s(]*["'](\.[^"']+)\.[jt]s["']/g
 
 rmSync(dist, { recursive: true, force: true })
 tsc('--emitDeclarationOnly')
@@ -14,6 +16,7 @@ const reached = reachedDeclarations()
 for (const file of globSync('**/*.d.ts', { cwd: dist })) {
   if (!reached.has(join(dist, file))) rmSync(join(dist, file))
 }
+removeEmptyModules()
 
 function tsc(...options: readonly string[]): void {
   const bin = join(root, 'node_modules', '.bin', 'tsc')
@@ -35,11 +38,29 @@ function reachedDeclarations(): ReadonlySet<string> {
   const reached = new Set(entries.map((types) => join(root, types)))
   // A set iterates over what is added meanwhile, too.
   for (const file of reached) {
-    for (const [, path = ''] of readFileSync(file, 'utf8').matchAll(
-      /(?:\bfrom|\bimport)[\s(]*["'](\.[^"']+)\.[jt]s["']/g,
-    )) {
+    for (const [, path = ''] of readFileSync(file, 'utf8').matchAll(IMPORTED)) {
       reached.add(`${join(dirname(file), path)}.d.ts`)
     }
   }
   return reached
+}
+
+/** Removes the modules of files that declare only types. No module imports them. */
+function removeEmptyModules(): void {
+  const texts = new Map(
+    globSync('**/*.js', { cwd: dist }).map((file) => [
+      join(dist, file),
+      readFileSync(join(dist, file), 'utf8'),
+    ]),
+  )
+  const empty = [...texts].flatMap(([file, text]) => (text.trim() === 'export {};' ? file : []))
+  const imported = new Set(
+    [...texts].flatMap(([file, text]) =>
+      [...text.matchAll(IMPORTED)].map(([, path = '']) => `${join(dirname(file), path)}.js`),
+    ),
+  )
+  for (const file of empty) {
+    if (imported.has(file)) throw new Error(`A module imports ${file}, which is empty: use "import type"`)
+    rmSync(file)
+  }
 }

@@ -3,7 +3,7 @@ import { spawnSync } from 'node:child_process'
 import { existsSync, rmSync } from 'node:fs'
 import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { followFirstHour } from './first-hour.ts'
 
 interface Manifest {
@@ -36,6 +36,7 @@ const folder = await mkdtemp(join(tmpdir(), 'eventspine-package-'))
 try {
   const { tarball, files, sizeBytes } = pack()
   checkFiles(files)
+  await checkLinks(files)
   if (sizeBytes > MAX_SIZE_BYTES) {
     throw new Error(`The package has ${sizeBytes} bytes, and may have at most ${MAX_SIZE_BYTES}`)
   }
@@ -72,7 +73,7 @@ function pack(): {
 
 /** The package holds the build, the pages, the examples and the papers of a registry page, and nothing else. */
 function checkFiles(files: readonly string[]): void {
-  const papers = ['CHANGELOG.md', 'LICENSE', 'README.md', 'package.json']
+  const papers = ['CHANGELOG.md', 'LICENSE', 'README.md', 'SECURITY.md', 'package.json']
   const entries = entryPoints.map((name) => name.slice(manifest.name.length + 1))
   const expected = entries.flatMap((name) => [
     join('dist', name, 'index.js'),
@@ -81,9 +82,25 @@ function checkFiles(files: readonly string[]): void {
   const missing = [...papers, ...expected].filter((path) => !files.includes(path))
   if (missing.length > 0) throw new Error(`The package lacks ${missing.join(', ')}`)
   const allowed =
-    /^(?:dist\/.+\.(?:js|d\.ts)|docs\/(?!decisions\/).+\.(?:md|svg)|examples\/.+\.(?:ts|mjs|prisma))$/
+    /^(?:dist\/.+\.(?:js|d\.ts)|docs\/[\w-]+\.(?:md|svg)|examples\/(?!prisma\/generated\/).+\.(?:ts|mjs|prisma))$/
   const others = files.filter((path) => !papers.includes(path) && !allowed.test(path))
   if (others.length > 0) throw new Error(`The package has files that it should not: ${others.join(', ')}`)
+}
+
+/** The pages link to files of the package, except below "In the repository only". */
+async function checkLinks(files: readonly string[]): Promise<void> {
+  const packed = new Set(files.flatMap((file) => [file, dirname(file)]))
+  const dead: string[] = []
+  for (const page of files.filter((file) => file.endsWith('.md'))) {
+    const text = (await readFile(page, 'utf8')).replace(/^```[\s\S]*?^```/gm, '')
+    const [own = ''] = text.split('\nIn the repository only:\n')
+    for (const [, link = ''] of own.matchAll(/\]\(([^)\s]+)\)/g)) {
+      if (/^[a-z]+:|^#/.test(link)) continue
+      const [path = ''] = link.split('#')
+      if (!packed.has(join(dirname(page), path).replace(/\/$/, ''))) dead.push(`${page}: ${link}`)
+    }
+  }
+  if (dead.length > 0) throw new Error(`Links to files that the package lacks: ${dead.join(', ')}`)
 }
 
 async function install(tarball: string): Promise<string> {

@@ -1,4 +1,5 @@
-// Compiles test/types with each supported version of TypeScript, as programs that use the built package.
+// Compiles test/types with each supported version of TypeScript, as programs that use the built package, and with each setting
+// of docs/settings.md.
 import { spawnSync } from 'node:child_process'
 import { existsSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs'
 import { mkdtemp, rm } from 'node:fs/promises'
@@ -7,6 +8,19 @@ import { join } from 'node:path'
 
 /** The oldest supported version, the last of each major version, and some between. */
 const VERSIONS = ['5.4.5', '5.6.3', '5.9.3', '6.0.3', '7.0.2']
+
+/** Compiler options with which a program compiles, in addition to those of all programs. */
+const SETTINGS: readonly Readonly<Record<string, unknown>>[] = [
+  { module: 'node16', moduleResolution: 'node16' },
+  { module: 'esnext', moduleResolution: 'bundler' },
+  { target: 'esnext', lib: ['esnext'] },
+  { exactOptionalPropertyTypes: false },
+  { noUncheckedIndexedAccess: true, noPropertyAccessFromIndexSignature: true },
+  { verbatimModuleSyntax: true, isolatedModules: true },
+  { experimentalDecorators: true },
+]
+/** Compiler options with which TypeScript does not find the entry points, in the versions that have them. */
+const REFUSED = { module: 'esnext', moduleResolution: 'node10' }
 
 const root = join(import.meta.dirname, '..')
 const cache = join(root, 'node_modules', '.cache', 'typescript')
@@ -17,15 +31,35 @@ let failures = 0
 try {
   prepare()
   for (const version of given.length > 0 ? given : VERSIONS) {
-    const faults = faultsOf(compile(version))
-    failures += faults.length
-    console.log(faults.length === 0 ? `TypeScript ${version}: as expected` : `TypeScript ${version}:`)
-    for (const fault of faults) console.log(`  ${fault}`)
+    report(version, faultsOf(compile(version)))
+    for (const settings of SETTINGS) {
+      report(`${version} ${JSON.stringify(settings)}`, faultsWith(version, settings))
+    }
+    const isFound = faultsWith(version, REFUSED).every((fault) => !/error TS/.test(fault))
+    const faults = isFound ? ['compiles, which docs/settings.md denies'] : []
+    report(`${version} ${JSON.stringify(REFUSED)}`, faults)
   }
 } finally {
   await rm(folder, { recursive: true })
 }
 process.exitCode = failures === 0 ? 0 : 1
+
+function report(what: string, faults: readonly string[]): void {
+  failures += faults.length
+  console.log(`TypeScript ${what}: ${faults.length === 0 ? 'as expected' : faults.join('\n  ')}`)
+}
+
+/** What the compiler prints about the accepted programs with other settings. */
+function faultsWith(version: string, settings: Readonly<Record<string, unknown>>): readonly string[] {
+  const config = {
+    extends: './tsconfig.json',
+    compilerOptions: settings,
+    files: ['accepted.ts', 'entry-points.ts'],
+  }
+  writeFileSync(join(folder, 'settings.json'), JSON.stringify(config))
+  const output = compile(version, '-p', 'settings.json')
+  return output.split(/\n(?=\S)/).filter((text) => text.trim() !== '')
+}
 
 /** A program next to the packages that it imports. */
 function prepare(): void {
@@ -36,6 +70,9 @@ function prepare(): void {
     symlinkSync(join(root, 'node_modules', name), join(modules, name))
   }
   for (const name of ['accepted.ts', 'refused.ts']) writeFileSync(join(folder, name), sourceOf(name))
+  const imports = ['memory', 'redis', 'rabbitmq', 'kafka', 'sqlite', 'postgres', 'testing']
+  const lines = imports.map((name) => `export * as ${name} from 'eventspine/${name}'`)
+  writeFileSync(join(folder, 'entry-points.ts'), lines.join('\n'))
   const compilerOptions = {
     target: 'es2022',
     lib: ['es2023', 'esnext.disposable'],
@@ -56,7 +93,7 @@ function sourceOf(name: string): string {
 }
 
 /** @returns what the compiler of this version printed. */
-function compile(version: string): string {
+function compile(version: string, ...args: readonly string[]): string {
   const home = join(cache, version)
   if (!existsSync(join(home, 'node_modules', 'typescript'))) {
     mkdirSync(home, { recursive: true })
@@ -66,7 +103,7 @@ function compile(version: string): string {
     if (status !== 0) throw new Error(`npm install typescript@${version} failed:\n${stderr}`)
   }
   const tsc = join(home, 'node_modules', '.bin', 'tsc')
-  const { stdout, error } = spawnSync(tsc, ['--pretty', 'false'], { cwd: folder, encoding: 'utf8' })
+  const { stdout, error } = spawnSync(tsc, ['--pretty', 'false', ...args], { cwd: folder, encoding: 'utf8' })
   if (error !== undefined) throw error
   return stdout
 }

@@ -115,7 +115,7 @@ class Undecoded extends RowDecoder {
   }
 }
 
-/** The feed without the decoding of its rows. */
+/** The feed without the decoding of its rows, as a relay reads it. */
 function openTextFeed({ postgresUrl }: PostgresScene, schema: string) {
   const connections = new PostgresConnections(resolvePostgresOptions({ postgresUrl, schema, poolSize: 2 }))
   const feed = new PostgresFeed(
@@ -125,7 +125,7 @@ function openTextFeed({ postgresUrl }: PostgresScene, schema: string) {
     false,
     () => undefined,
   )
-  return { readPage: (range: { fromPosition: number }) => feed.page(range) }
+  return { readPage: (range: { fromPosition: number }) => feed.page({ ...range, undecoded: true }) }
 }
 
 function loadStep(scene: PostgresScene): Step {

@@ -175,10 +175,12 @@ export class Dispatcher {
 
   readonly #runSequence = async ({ sequence, running }: SequenceRun): Promise<void> => {
     const { events, handlersFor, info, pause, span, recover } = sequence
-    for (const [index, event] of events.entries()) {
-      const paused = index > 0 ? pause?.() : undefined
+    let isFirst = true
+    for (const event of events) {
+      const paused = isFirst ? undefined : pause?.()
       if (paused !== undefined) await paused
-      if (index > 0 && this.#cause === 'event') causedFromHereBy(event)
+      if (!isFirst && this.#cause === 'event') causedFromHereBy(event)
+      isFirst = false
       const { recorder } = this.#metrics
       recorder?.consumed(event)
       const startedAt = recorder === undefined ? undefined : performance.now()

@@ -5,6 +5,7 @@ import { settledWithin } from '../kit/time.ts'
 import type { Logger } from '../observability/logger.ts'
 import { StoreClosedError, TransactionBypassError } from '../store/index.ts'
 import { answered, isNoAnswer } from './answers.ts'
+import { TransactionOpener } from './begin.ts'
 import { type DedicatedClient, loadPostgres, type PooledPostgresClient, type PostgresPool } from './client.ts'
 import {
   connectionFailure,
@@ -27,6 +28,9 @@ const MAX_PAUSE_MS = 50
 /** Maximum wait for connections to close, in milliseconds. */
 const CLOSE_MS = 5000
 
+/** Work in a transaction. @param rows - the number of rows of its first statement, if one was given. */
+type TransactionWork<T> = (client: PooledPostgresClient, rows: number) => Promise<T>
+
 interface OpenPool extends PostgresPool {
   readonly idleCount?: number
   end?(): Promise<void>
@@ -37,6 +41,7 @@ export class PostgresConnections implements Session {
   readonly style: StatementStyle
   readonly #options: ResolvedPostgresOptions
   readonly #logger: Logger
+  readonly #opener: TransactionOpener
   readonly #inside = new AsyncLocalStorage<{ isOpen: boolean }>()
   readonly #underWay = new IdleCounter()
   #pool: Promise<OpenPool> | undefined
@@ -47,6 +52,7 @@ export class PostgresConnections implements Session {
     this.#logger = options.logger
     const id = createHash('sha256').update(options.schema).digest('hex').slice(0, 8)
     const prefix = options.prepare ? `eventspine_${id}_` : undefined
+    this.#opener = new TransactionOpener(options)
     this.style = { prefix, answerTimeoutMs: options.answerTimeoutMs }
   }
 
@@ -80,14 +86,15 @@ export class PostgresConnections implements Session {
 
   /**
    * Runs work in a transaction.
+   * @param first - its first statement, without parameters. The work gets the number of its rows.
    * @throws the error of the work; StoreOutcomeUnknownError if the response to the commit was lost.
    */
-  async transaction<T>(work: (client: PooledPostgresClient) => Promise<T>): Promise<T> {
+  async transaction<T>(work: TransactionWork<T>, first?: string): Promise<T> {
     this.assertOutside('transaction')
     if (this.#isClosed) throw new StoreClosedError(STORE)
     const inside = { isOpen: true }
     try {
-      return await this.#underWay.track(this.#inside.run(inside, () => this.#transact(work)))
+      return await this.#underWay.track(this.#inside.run(inside, () => this.#transact(work, first)))
     } finally {
       inside.isOpen = false
     }
@@ -149,12 +156,12 @@ export class PostgresConnections implements Session {
     }
   }
 
-  async #transact<T>(work: (client: PooledPostgresClient) => Promise<T>): Promise<T> {
+  async #transact<T>(work: TransactionWork<T>, first: string | undefined): Promise<T> {
     const loan = await this.#borrow()
     const watch = this.#watch()
     try {
-      await this.#begin(loan.client)
-      const result = await work(loan.client)
+      const rows = await this.#opener.open(loan.client, first)
+      const result = await work(loan.client, rows)
       // Nothing was stored, because the commit was not sent.
       if (loan.lost !== undefined) throw translated(loan.lost, false)
       await commit(loan.client, this.style.answerTimeoutMs)
@@ -175,20 +182,6 @@ export class PostgresConnections implements Session {
     if (answerTimeoutMs === Number.POSITIVE_INFINITY) return undefined
     const report = () => this.#logger.warn('transaction still open', { openForMs: answerTimeoutMs })
     return setTimeout(report, answerTimeoutMs).unref()
-  }
-
-  async #begin(client: PooledPostgresClient): Promise<void> {
-    const { idleTransactionTimeoutMs, transactionStatementTimeoutMs } = this.#options
-    const limits = [
-      localSetting('idle_in_transaction_session_timeout', idleTransactionTimeoutMs),
-      localSetting('statement_timeout', transactionStatementTimeoutMs),
-    ]
-    const begin = { text: `begin${limits.join('')}` }
-    try {
-      await answered(client.query(begin), this.style.answerTimeoutMs)
-    } catch (thrown) {
-      throw translated(thrown, false)
-    }
   }
 
   /** Never rejects: if the rollback fails, the connection is closed, which also rolls back. */
@@ -273,9 +266,4 @@ function giveBackLater(connecting: Promise<PooledPostgresClient>, isBroken: bool
     (client) => client.release(isBroken),
     () => undefined, // there is none
   )
-}
-
-/** A setting for one transaction, to follow another statement. Empty for Infinity. */
-function localSetting(name: string, ms: number): string {
-  return ms === Number.POSITIVE_INFINITY ? '' : `; set local ${name} = ${ms}`
 }

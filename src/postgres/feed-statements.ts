@@ -1,6 +1,5 @@
 import type { FeedFilter } from '../store/index.ts'
-import { EVENT_COLUMNS } from './event-columns.ts'
-import { JOINED_ROWS } from './joined-rows.ts'
+import { rowsOf } from './joined-rows.ts'
 import type { Statement } from './session.ts'
 
 export interface Condition {
@@ -33,15 +32,19 @@ export function conditionsOf({
   )
 }
 
+/** Which page a statement reads, and in which form. */
+export interface PageForm {
+  readonly conditions: readonly Condition[]
+  readonly includeArchived: boolean
+  /** True for all rows as one text. */
+  readonly joined: boolean
+}
+
 /**
  * A page in the order of the positions. $1 to $4 are the position to start after, the last position, the maximum number
  * of events and the maximum number of bytes; the values of each condition follow.
  */
-export function pageInOrder(
-  schema: string,
-  conditions: readonly Condition[],
-  includeArchived: boolean,
-): Statement {
+export function pageInOrder(schema: string, { conditions, includeArchived, joined }: PageForm): Statement {
   const where = conditions.map(({ column }, index) => `and ${column} = any ($${index + 5}::text[])`).join(' ')
   const first = (table: string) =>
     `(select * from ${schema}.${table} where position > $1 ${where} order by position limit $3)`
@@ -50,30 +53,30 @@ export function pageInOrder(
     : first('events')
   // The limit is in the inner query and the end of the feed in the outer one. With both bounds on the position in one
   // query, a planner without statistics expects only a few rows, and sorts the whole table.
-  if (conditions.length === 0 && !includeArchived) return wholePage(schema, page)
+  if (conditions.length === 0 && !includeArchived) return wholePage(schema, page, joined)
   const source = `${page} page where position <= $2`
-  return { key: `${includeArchived ? 'all' : 'page'}_${keyOf(conditions)}`, text: sized(source) }
+  const key = `${includeArchived ? 'all' : 'page'}_${keyOf(conditions)}`
+  return sized(key, source, joined)
 }
 
 /**
  * A page without a filter. Adding up the bytes of each event would take as long as finding it, so the statement adds up
  * only the large events, which an index finds. The reader adds up the others.
  */
-function wholePage(schema: string, page: string): Statement {
+function wholePage(schema: string, page: string, joined: boolean): Statement {
   const cut =
     'select position from (select position, sum(bytes) over (order by position) as total ' +
     `from (select position, bytes from ${schema}.events where bytes > ${LARGE_BYTES} and position > $1 ` +
     'order by position limit $3) large) large where total >= $4 order by position limit 1'
-  return {
-    key: 'page_',
-    text:
-      `select ${EVENT_COLUMNS} from ${page} page where position <= $2 and ` +
-      `position <= coalesce((${cut}), $2) order by position`,
-  }
+  const source = `${page} page where position <= $2 and position <= coalesce((${cut}), $2)`
+  return inForm('page_', source, joined)
 }
 
 /** A page by the index of the first condition, which returns the positions in order for each of its values. */
-export function pageByIndex(schema: string, conditions: readonly Condition[]): Statement {
+export function pageByIndex(
+  schema: string,
+  { conditions, joined }: Omit<PageForm, 'includeArchived'>,
+): Statement {
   const [first, ...others] = conditions
   const column = first?.column ?? 'event_type'
   const where = others.map((other, index) => `and ${other.column} = any ($${index + 6}::text[])`).join(' ')
@@ -86,7 +89,7 @@ export function pageByIndex(schema: string, conditions: readonly Condition[]): S
     `select position from ${schema}.events where (${column}, position) > (one.value, $1) ` +
     `and (${column}, position) <= (one.value, $2) and ${column} is not null ` +
     `${where} order by ${column}, position limit $3) wanted order by 1 limit $3))`
-  return { key: `index_${keyOf(conditions)}`, text: sized(source) }
+  return sized(`index_${keyOf(conditions)}`, source, joined)
 }
 
 /** The end of the feed, and the events after a position if that is near the end. $1 to $7: see {@link afterPosition}. */
@@ -113,31 +116,25 @@ export function afterPosition(
   ]
 }
 
-/**
- * A page of the outbox, with the values of `pageInOrder`.
- * @param joined - the rows as {@link JOINED_ROWS}.
- */
+/** A page of the outbox, with the values of `pageInOrder`. @param joined - true for all rows as one text. */
 export function outboxPage(schema: string, conditions: readonly Condition[], joined: boolean): Statement {
   const where = conditions.map(({ column }, index) => `and ${column} = any ($${index + 5}::text[])`).join(' ')
   const first = `select * from ${schema}.outbox where position > $1 ${where} order by position limit $3`
   const bytes = 'octet_length(payload::text) + coalesce(octet_length(metadata::text), 0) as bytes'
   const source = `(select *, ${bytes} from (${first}) page where position <= $2) page`
-  const key = `outbox_${keyOf(conditions)}`
-  if (!joined) return { key, text: sized(source) }
-  return { key: `${key}_joined`, text: `select ${JOINED_ROWS} from ${sizedRows(source)}` }
+  return sized(`outbox_${keyOf(conditions)}`, source, joined)
 }
 
 /** Ends a page with the event that reaches $4 bytes. Large values of later events are not read from the disk. */
-function sized(source: string): string {
-  return `select ${EVENT_COLUMNS} from ${sizedRows(source)} order by position`
+function sized(key: string, source: string, joined: boolean): Statement {
+  const before = 'sum(bytes) over (order by position rows unbounded preceding) - bytes as before'
+  return inForm(key, `(select *, ${before} from ${source}) page where before < $4`, joined)
 }
 
-function sizedRows(source: string): string {
-  return (
-    `(select *, sum(bytes) over (order by position rows unbounded preceding) - bytes as before from ${source}` +
-    ') page where before < $4'
-  )
-}
+const inForm = (key: string, source: string, joined: boolean): Statement => ({
+  key: joined ? `${key}_joined` : key,
+  text: rowsOf(source, joined),
+})
 
 /** $1: a time, $2: the end of the feed. */
 export function positionBefore(schema: string): Statement {

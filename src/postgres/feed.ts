@@ -1,4 +1,4 @@
-import type { RowDecoder } from '../store/event-row.ts'
+import type { RowDecoder, StoredRow } from '../store/event-row.ts'
 import type { FeedPage, HeldBack, ReadAllOptions, StoredEvent } from '../store/index.ts'
 import { PAGE_BYTES, upToBytes } from '../store/page-bytes.ts'
 import { checkedReadWithArchive } from '../store/read-options.ts'
@@ -13,6 +13,7 @@ import {
   pageInOrder,
   positionBefore,
 } from './feed-statements.ts'
+import { pageRows } from './joined-rows.ts'
 import { atMost, isTrue, numberOf, type Row, type Session, type Statement, textOf } from './session.ts'
 
 /** The end of the feed. */
@@ -170,7 +171,10 @@ export class PostgresFeed {
     this.#reading.catch(() => undefined) // the caller gets the error of the answer
     const { end, cells, fromEventId } = await answer
     if (cells === undefined) return { end }
-    return { end, part: { ...(await this.#part(cells, { ...options, limit, maxBytes })), fromEventId } }
+    return {
+      end,
+      part: { ...(await this.#part(cells.map(storedRow), { ...options, limit, maxBytes })), fromEventId },
+    }
   }
 
   async #look(): Promise<FeedEnd> {
@@ -201,9 +205,10 @@ export class PostgresFeed {
     const filter = JSON.stringify(conditions)
     const { includeArchived = false } = options
     const isDense = includeArchived || conditions.length === 0 || this.#density.get(filter) === true
-    const statement = isDense
-      ? pageInOrder(this.#schema, conditions, includeArchived)
-      : pageByIndex(this.#schema, conditions)
+    const statement = (joined: boolean) =>
+      isDense
+        ? pageInOrder(this.#schema, { conditions, includeArchived, joined })
+        : pageByIndex(this.#schema, { conditions, joined })
     const values = [
       fromPosition,
       to,
@@ -211,14 +216,16 @@ export class PostgresFeed {
       atMost(maxBytes),
       ...conditions.map(({ values }) => values),
     ]
-    const cells = await this.#session.run(statement, values)
-    const part = await this.#part(cells, { ...options, limit, maxBytes })
+    const found = await pageRows(options.undecoded === true, (joined) =>
+      this.#session.run(statement(joined), values),
+    )
+    const part = await this.#part(found, { ...options, limit, maxBytes })
     if (conditions.length > 0) this.#remember(filter, part, { from: fromPosition, to, limit })
     return part
   }
 
-  async #part(cells: readonly Row[], { limit, maxBytes, undecoded }: PartOptions): Promise<PartOfFeed> {
-    const { rows, isCut } = upToBytes(cells.map(storedRow), limit, maxBytes)
+  async #part(found: readonly StoredRow[], { limit, maxBytes, undecoded }: PartOptions): Promise<PartOfFeed> {
+    const { rows, isCut } = upToBytes(found, limit, maxBytes)
     return { events: await this.#decoder.decodeAll(rows, undecoded), isCut }
   }
 

@@ -1,7 +1,7 @@
 import { PRUNE_BATCH } from '../subscriptions/inbox.ts'
 import type { InboxTransaction } from '../subscriptions/index.ts'
 import { checkKey } from './append-statement.ts'
-import type { Session, Statement } from './session.ts'
+import { literal, type Session, type Statement } from './session.ts'
 
 /** The inbox records: on any connection, or in a transaction. */
 export class PostgresInboxNotes implements InboxTransaction {
@@ -33,14 +33,24 @@ export class PostgresInboxNotes implements InboxTransaction {
   }
 }
 
+/**
+ * The statement that adds a record, without parameters, so that it can be sent together with `begin`. It returns a row
+ * if the record is new.
+ * @throws PostgresValueError
+ */
+export function addNoteText(schema: string, handlerName: string, eventId: string): string {
+  checkKey('handlerName', handlerName)
+  checkKey('eventId', eventId)
+  return addNote(`${schema}.inbox`, literal(handlerName), literal(eventId))
+}
+
+/** Waits for another open transaction that has added the same record. */
+const addNote = (table: string, handlerName: string, eventId: string): string =>
+  `insert into ${table} (handler, event_id) values (${handlerName}, ${eventId}) on conflict do nothing returning 1`
+
 function statementsFor(table: string) {
   return {
-    // Waits for another open transaction that has added the same record.
-    add: {
-      key: 'add_note',
-      text: `insert into ${table} (handler, event_id) values ($1, $2) on conflict do nothing returning 1`,
-      isWrite: true,
-    },
+    add: { key: 'add_note', text: addNote(table, '$1', '$2'), isWrite: true },
     has: { key: 'has_note', text: `select 1 from ${table} where handler = $1 and event_id = $2` },
     // Several processes may prune at once without waiting for each other.
     prune: {

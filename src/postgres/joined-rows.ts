@@ -1,5 +1,5 @@
 import type { StoredRow } from '../store/event-row.ts'
-import { eventColumns } from './event-columns.ts'
+import { EVENT_COLUMNS, eventColumns, storedRow } from './event-columns.ts'
 import { dateOf, millisecondsOf, numberOf, type Row, textOf } from './session.ts'
 
 /** The columns that may be null. Their text is empty then, and otherwise has a sign before the value. */
@@ -14,15 +14,33 @@ const [ROW, COLUMN] = ['\x1e', '\x1f']
 
 /**
  * The number of rows, and all columns of all rows as one text. The client needs about as long for each value that it
- * receives as for a whole row of such a text.
+ * receives as for a whole row of such a text. The rows may come in any order, because sorting them costs the server more
+ * than checking their order costs the client.
  */
-export const JOINED_ROWS = `count(*), string_agg(concat_ws(chr(31), ${columns.join(', ')}), chr(30) order by position)`
+const JOINED_ROWS = `count(*), string_agg(concat_ws(chr(31), ${columns.join(', ')}), chr(30))`
+
+/** The rows of a source: in position order with a column for each value, or joined. */
+export const rowsOf = (source: string, joined: boolean): string =>
+  joined ? `select ${JOINED_ROWS} from ${source}` : `select ${EVENT_COLUMNS} from ${source} order by position`
 
 /**
- * The rows of {@link JOINED_ROWS}.
+ * Reads a page.
+ * @param joined - true to try the joined form.
+ * @param run - runs the statement of the page in one of the forms.
+ */
+export async function pageRows(
+  joined: boolean,
+  run: (joined: boolean) => Promise<readonly Row[]>,
+): Promise<readonly StoredRow[]> {
+  const rows = joined ? joinedRows((await run(true))[0] ?? []) : undefined
+  return rows ?? (await run(false)).map(storedRow)
+}
+
+/**
+ * The rows of {@link JOINED_ROWS} in position order.
  * @returns undefined if a value has a separator in it: then the rows must be read with a column for each value.
  */
-export function joinedRows([count, text]: Row): readonly StoredRow[] | undefined {
+function joinedRows([count, text]: Row): readonly StoredRow[] | undefined {
   const expected = numberOf(count)
   if (expected === 0) return []
   const rows = textOf(text)
@@ -30,7 +48,11 @@ export function joinedRows([count, text]: Row): readonly StoredRow[] | undefined
     .map((row) => row.split(COLUMN))
   // A separator of rows in a value adds a row, and one of columns adds a column to a row.
   if (rows.length !== expected || rows.some(({ length }) => length !== columns.length)) return undefined
-  return rows.map(rowOf)
+  const parsed = rows.map(rowOf)
+  const isInOrder = parsed.every(
+    (row, index) => index === 0 || row.position > (parsed[index - 1]?.position ?? 0),
+  )
+  return isInOrder ? parsed : parsed.toSorted((a, b) => a.position - b.position)
 }
 
 function rowOf(cells: readonly string[]): StoredRow {

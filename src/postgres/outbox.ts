@@ -8,9 +8,8 @@ import { OUTBOX_LEASE_PREFIX, outgoingEvents, PrefixedLeaseStore } from '../subs
 import { eventColumns, prepareImport } from './append-statement.ts'
 import { PostgresCheckpointStore, relayCheckpoints } from './checkpoints.ts'
 import { translated } from './errors.ts'
-import { storedRow } from './event-columns.ts'
 import { conditionsOf, outboxPage } from './feed-statements.ts'
-import { joinedRows } from './joined-rows.ts'
+import { pageRows } from './joined-rows.ts'
 import { atMost, isTrue, numberOf, type Session, type Statement } from './session.ts'
 
 /** Default number of events in a page. */
@@ -79,9 +78,10 @@ export class PostgresOutbox implements Outbox {
       atMost(maxBytes),
       ...conditions.map(({ values }) => values),
     ]
-    const page = (joined: boolean) => session.run(outboxPage(schema, conditions, joined), values)
-    const joined = options.undecoded === true ? joinedRows((await page(true))[0] ?? []) : undefined
-    const { rows, isCut } = upToBytes(joined ?? (await page(false)).map(storedRow), limit, maxBytes)
+    const found = await pageRows(options.undecoded === true, (joined) =>
+      session.run(outboxPage(schema, conditions, joined), values),
+    )
+    const { rows, isCut } = upToBytes(found, limit, maxBytes)
     const events = await decoder.decodeAll(rows, options.undecoded)
     return { events, head, headEventId, ...(isCut && { isCut }) }
   }

@@ -114,3 +114,12 @@ export const dateOf = (cell: Cell | undefined): Date => new Date(millisecondsOf(
 
 /** A quoted name for SQL. */
 export const quoted = (name: string): string => `"${name.replaceAll('"', '""')}"`
+
+/**
+ * A text as a literal for SQL. The form with `E` means the same whatever `standard_conforming_strings` is. The text must
+ * have no zero byte.
+ */
+export function literal(text: string): string {
+  const doubled = text.replaceAll("'", "''")
+  return doubled.includes('\\') ? ` E'${doubled.replaceAll('\\', '\\\\')}'` : `'${doubled}'`
+}

@@ -18,7 +18,7 @@ import { STORE } from './errors.ts'
 import { PostgresEventStore } from './event-store.ts'
 import { PostgresFeed } from './feed.ts'
 import { GroupCommit, sendAppend } from './group-commit.ts'
-import { PostgresInboxNotes } from './inbox.ts'
+import { addNoteText, PostgresInboxNotes } from './inbox.ts'
 import { PostgresLeaseStore } from './leases.ts'
 import { PostgresMigrations } from './migrations.ts'
 import { OpenTransactionCheck, refusePool } from './open-transaction.ts'
@@ -106,6 +106,10 @@ export class PostgresStores<Client extends PooledPostgresClient = OwnPoolClient>
     const notes = new PostgresInboxNotes(session, schema, isOpen)
     this.inbox = new TransactionalInbox({
       transaction: (work) => this.transaction(work),
+      recording: ({ handlerName, eventId }, work) => {
+        const add = addNoteText(schema, handlerName, eventId)
+        return this.#transact((tx, rows) => work(tx, rows > 0), add)
+      },
       has: (...note) => notes.has(...note),
       pruneSome: (before) => notes.pruneSome(before),
       retentionMs: resolved.inboxRetentionMs,
@@ -118,19 +122,8 @@ export class PostgresStores<Client extends PooledPostgresClient = OwnPoolClient>
     })
   }
 
-  async transaction<T>(work: (tx: StoreTransaction<Client>) => Promise<T>): Promise<T> {
-    this.#connections.assertOutside('transaction')
-    await this.ready()
-    let hasWritten = false
-    const result = await this.#connections.transaction((client) => {
-      const onWritten = () => {
-        hasWritten = true
-      }
-      // The client belongs to the given pool or to the stores' own.
-      return work(this.#transactionOn(client as Client, { notify: null, onWritten, assertOpen: isOpen }))
-    })
-    if (hasWritten) this.#signal.written()
-    return result
+  transaction<T>(work: (tx: StoreTransaction<Client>) => Promise<T>): Promise<T> {
+    return this.#transact(work)
   }
 
   /**
@@ -189,6 +182,26 @@ export class PostgresStores<Client extends PooledPostgresClient = OwnPoolClient>
     await this.#connections.settled()
     await this.#signal.close()
     await this.#connections.close()
+  }
+
+  /** @param first - the first statement of the transaction. The work gets the number of its rows. */
+  async #transact<T>(
+    work: (tx: StoreTransaction<Client>, rows: number) => Promise<T>,
+    first?: string,
+  ): Promise<T> {
+    this.#connections.assertOutside('transaction')
+    await this.ready()
+    let hasWritten = false
+    const onWritten = () => {
+      hasWritten = true
+    }
+    const result = await this.#connections.transaction((client, rows) => {
+      // The client belongs to the given pool or to the stores' own.
+      const tx = this.#transactionOn(client as Client, { notify: null, onWritten, assertOpen: isOpen })
+      return work(tx, rows)
+    }, first)
+    if (hasWritten) this.#signal.written()
+    return result
   }
 
   #transactionOn<Own extends PostgresClient>(

@@ -66,9 +66,23 @@ export const DEFAULT_INBOX_RETENTION_MS = 30 * 24 * 60 * 60 * 1000
 /** Maximum time between two removals of old records, in milliseconds. */
 const LONGEST_PRUNE_INTERVAL_MS = 60 * 60 * 1000
 
+/** The record that a handler has handled an event. */
+export interface InboxNote {
+  readonly handlerName: string
+  readonly eventId: string
+}
+
+/** Work in the transaction that adds a record. @param isNew - false if the record was already stored. */
+export type RecordedWork<Client> = (tx: StoreTransaction<Client>, isNew: boolean) => Promise<void>
+
 /** What an inbox needs of its stores. */
 export interface TransactionalInboxParts<Client> {
   readonly transaction: <T>(work: (tx: StoreTransaction<Client>) => Promise<T>) => Promise<T>
+  /**
+   * Runs work in a transaction that first adds the record of an event. Its second argument is false if the record was
+   * already stored. Default: `transaction`, and `inbox.add` in it.
+   */
+  readonly recording?: (note: InboxNote, work: RecordedWork<Client>) => Promise<void>
   readonly has: (handlerName: string, eventId: string) => Promise<boolean>
   /** Removes at most `PRUNE_BATCH` (1,000) records, in its own transaction. @returns the number of removed records. */
   readonly pruneSome: (notedBefore: Date) => Promise<number>
@@ -114,14 +128,20 @@ export class TransactionalInbox<Client> implements Inbox<Client> {
     event: E,
     context: HandlerContext,
   ): Promise<void> {
-    await this.#parts.transaction(async (tx) => {
-      if (!(await tx.inbox.add(name, event.eventId))) return
+    await this.#recording({ handlerName: name, eventId: event.eventId }, async (tx, isNew) => {
+      if (!isNew) return
       context.signal.throwIfAborted()
       await handler(event, new TransactionRun(context, tx, idempotencyKeyOf(name, event)))
       // The attempt has already failed and will be repeated, so its writes must be rolled back.
       context.signal.throwIfAborted()
     })
     this.pruneInTime()
+  }
+
+  #recording(note: InboxNote, work: RecordedWork<Client>): Promise<void> {
+    const { transaction, recording } = this.#parts
+    if (recording !== undefined) return recording(note, work)
+    return transaction(async (tx) => work(tx, await tx.inbox.add(note.handlerName, note.eventId)))
   }
 
   /** Removes old records if the last removal was long enough ago. @internal */

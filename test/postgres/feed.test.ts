@@ -1,6 +1,7 @@
 import { Pool } from 'pg'
 import { expect, inject, it } from 'vitest'
-import { GenericEvent } from '../../src/index.ts'
+import { PassedOnEvent } from '../../src/events/passed-on-event.ts'
+import { type FeedPage, GenericEvent, JsonCodec } from '../../src/index.ts'
 import { PostgresFeedError, PostgresStores, PostgresValueError } from '../../src/postgres/index.ts'
 import { noted } from '../../src/testing/conformance/events.ts'
 import { OrderCreated } from '../support/order-events.ts'
@@ -255,12 +256,34 @@ it('reads the same events with the end of the feed as without', async () => {
       const { fromEventId, ...near } = await stores.events.readPage(range)
       const other = await stores.events.readPage({ ...range, toPosition: 60 })
       expect(near).toEqual(other)
+      for (const includeArchived of [false, true]) {
+        const undecoded = await stores.events.readPage({
+          ...{ ...range, toPosition: 60, includeArchived, undecoded: true },
+        })
+        expect(asMessages(undecoded)).toEqual(asMessages(other))
+      }
       const [before] = (await stores.events.readPage({ fromPosition: fromPosition - 1, limit: 1 })).events
       const isThere = fromPosition > 0 && before?.position === fromPosition
       expect(fromEventId).toBe(isThere ? before.event.eventId : undefined)
     }
   }
 })
+
+it('reads undecoded what it reads decoded, also if an id has the characters that separate columns and rows', async () => {
+  await using stores = openStores()
+  for (const aggregateId of ['a', 'a\x1f\x1eb', 'last']) await append(stores.events, aggregateId)
+  const range = { toPosition: 3 }
+  const undecoded = await stores.events.readPage({ ...range, undecoded: true })
+
+  expect(undecoded.events.map(({ event }) => event instanceof PassedOnEvent)).toEqual([true, true, true])
+  expect(asMessages(undecoded)).toEqual(asMessages(await stores.events.readPage(range)))
+})
+
+/** A page with its events as a bus would publish them. */
+function asMessages({ events, ...page }: FeedPage): object {
+  const codec = new JsonCodec()
+  return { ...page, events: events.map(({ event, ...place }) => ({ ...codec.encode(event), ...place })) }
+}
 
 it('refuses values that the server cannot store before it sends them', async () => {
   await using stores = openStores()

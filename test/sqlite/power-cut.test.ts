@@ -23,7 +23,7 @@ async function cutPower(durability: 'full' | 'normal'): Promise<readonly Survivo
   const found: Survivors[] = []
   const confirmed: string[] = []
   for (const written of CUTS) {
-    const writer = await startWriter(file, { durability, env: disk.env })
+    const writer = await startWriter(file, { durability, env: { ...process.env, ...disk.env } })
     await waitFor(() => writer.acknowledged.length >= 30, { timeoutMs: paced(20_000) })
     await writer.kill()
     disk.cut(written)

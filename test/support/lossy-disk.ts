@@ -1,5 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import {
+  chmodSync,
+  chownSync,
   copyFileSync,
   existsSync,
   mkdirSync,
@@ -12,6 +14,7 @@ import {
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { dataFolder } from '../brokers/data-folder.ts'
+import type { UserIds } from '../brokers/native-host.ts'
 import { findProgram } from '../brokers/programs.ts'
 import { run } from '../brokers/run.ts'
 
@@ -27,12 +30,12 @@ export const obstacleToPowerCuts =
 const PAGE = 512
 
 /**
- * A folder whose files lose at a power cut what was not synced. The processes that write to it need the environment `env`,
+ * A folder whose files lose at a power cut what was not synced. The processes that write to it need `env` in their environment,
  * and must be killed before the cut.
  */
 export class LossyDisk implements Disposable {
   readonly folder: string
-  readonly env: NodeJS.ProcessEnv
+  readonly env: Readonly<Record<string, string>>
   readonly #root: string
   readonly #kept: string
 
@@ -49,7 +52,13 @@ export class LossyDisk implements Disposable {
     mkdirSync(this.folder)
     mkdirSync(this.#kept)
     const folders = { LOSSY_FOLDER: this.folder, LOSSY_KEPT: this.#kept }
-    this.env = { ...process.env, ...folders, LD_PRELOAD: join(root, 'lossy-disk.so') }
+    this.env = { ...folders, LD_PRELOAD: join(root, 'lossy-disk.so') }
+  }
+
+  /** Lets the processes of another user write. */
+  giveTo({ uid, gid }: UserIds): void {
+    chmodSync(this.#root, 0o755)
+    for (const folder of [this.folder, this.#kept]) chownSync(folder, uid, gid)
   }
 
   /**
@@ -58,7 +67,7 @@ export class LossyDisk implements Disposable {
    * @param written - the share of sectors that were written, from 0 to 1.
    */
   cut(written: number): void {
-    for (const name of readdirSync(this.folder)) {
+    for (const name of filesIn(this.folder)) {
       const [file, kept] = [join(this.folder, name), join(this.#kept, name)]
       const synced = existsSync(kept) ? readFileSync(kept) : undefined
       // Nobody syncs the shared memory of SQLite's processes, which is built again from the log.
@@ -71,13 +80,17 @@ export class LossyDisk implements Disposable {
   /** Makes everything safe that is in the folder. */
   sync(): void {
     for (const name of readdirSync(this.#kept)) rmSync(join(this.#kept, name))
-    for (const name of readdirSync(this.folder)) copyFileSync(join(this.folder, name), join(this.#kept, name))
+    for (const name of filesIn(this.folder)) copyFileSync(join(this.folder, name), join(this.#kept, name))
   }
 
   [Symbol.dispose](): void {
     rmSync(this.#root, { recursive: true, force: true })
   }
 }
+
+/** The names of the files directly in a folder. */
+const filesIn = (folder: string): readonly string[] =>
+  readdirSync(folder, { withFileTypes: true }).flatMap((entry) => (entry.isFile() ? [entry.name] : []))
 
 function mixed(synced: Buffer, last: Buffer, written: number): Buffer {
   if (written === 0) return synced

@@ -103,14 +103,12 @@ export class PartitionQueue {
 
   /**
    * Called when the batch is sent. A record that its caller has given up must not be sent if it was reported as not
-   * stored. If an earlier attempt may have stored it, it was reported as unknown, and the batch must stay the same.
+   * stored. If an earlier attempt may have stored the batch, it must stay the same; all its records were sent then.
    */
   markSent(): void {
     const { batch } = this
     if (batch === undefined) return
-    if (!batch.records.some(({ wasSent }) => wasSent)) {
-      batch.records = batch.records.filter(({ isSettled }) => !isSettled)
-    }
+    if (!batch.isInDoubt) batch.records = batch.records.filter(({ isSettled }) => !isSettled)
     for (const record of batch.records) record.wasSent = true
   }
 

@@ -150,8 +150,7 @@ export class KafkaProducer {
       this.#identity.forget()
       this.#onUnknownProducer(queue, batch, code)
     } else if (isPassing(code)) {
-      queue.markNotStored()
-      void this.#findLeader(queue)
+      this.#onPassing(queue, batch, code)
     } else if (code === CODE.MESSAGE_TOO_LARGE || code === CODE.RECORD_LIST_TOO_LARGE) {
       this.#onTooLarge(queue)
     } else if (OF_MESSAGE.has(code)) {
@@ -164,6 +163,17 @@ export class KafkaProducer {
       const action = `Storing in ${queue.topic}, partition ${queue.partition},`
       queue.fail({ status: 'notStored', error: refusal(address, action, code, message) })
     }
+  }
+
+  /**
+   * With acks 'all', a leader that loses its partition while it waits for the other replicas answers
+   * `NOT_LEADER_OR_FOLLOWER` after it has stored the batch (`DelayedProduce` of Kafka). The new leader may have it.
+   */
+  #onPassing(queue: PartitionQueue, batch: Batch, code: number): void {
+    const mayBeStored = code === CODE.NOT_LEADER_OR_FOLLOWER && this.#parts.options.acks === 'all'
+    if (!mayBeStored) queue.markNotStored()
+    else if (batch.sequence !== undefined) batch.isInDoubt = true
+    void this.#findLeader(queue)
   }
 
   /** A batch in doubt is not sent again, because the broker could no longer recognize it. */

@@ -48,10 +48,28 @@ describe('the records that wait for a partition', () => {
     const batch = queue.next(identity, MAX, MAX)
     queue.markSent()
     a.settle({ status: 'unknown' })
+    if (batch !== undefined) batch.isInDoubt = true
 
     queue.markSent()
 
     expect(valuesOf(batch)).toEqual(['a', 'b'])
+  })
+
+  it('are not sent after notStored, although others of the batch were sent and refused before', () => {
+    const { queue, add } = scene()
+    add('sent')
+    queue.next(identity, 1, MAX)
+    queue.markSent()
+    queue.requeue()
+    const given = add('given up')
+    add('waiting')
+    const batch = queue.next({ ...identity, producerId: 8n }, MAX, MAX)
+    expect(given.wasSent).toBe(false)
+    given.settle({ status: 'notStored' })
+
+    queue.markSent()
+
+    expect(valuesOf(batch)).toEqual(['sent', 'waiting'])
   })
 
   it('are sent in order, in batches of the target size', () => {

@@ -1,0 +1,118 @@
+// npm run docs:check: opens every page of the built site in Chromium. Fails for what axe finds in the light or the dark theme, for
+// a page that needs JavaScript to be read, for errors in the console, and for a search term without its page.
+import { existsSync, globSync } from 'node:fs'
+import { createRequire } from 'node:module'
+import { join } from 'node:path'
+import { type Browser, chromium, type Page } from 'playwright-core'
+import { SEARCH_TERMS } from './search-terms.ts'
+import { serve } from './serve.ts'
+
+/** Results of a search that a reader looks at. */
+const FIRST_RESULTS = 10
+const AXE = createRequire(import.meta.url).resolve('axe-core/axe.min.js')
+const CHROMIUM = process.env['CHROMIUM'] ?? '/usr/bin/chromium'
+const dist = join(import.meta.dirname, '..', 'dist')
+
+if (!existsSync(dist)) throw new Error('Run first: npm run docs')
+const [only = ''] = process.argv.slice(2)
+const pages = globSync('**/*.html', { cwd: dist })
+  .filter((page) => page.startsWith(only) && page !== '404.html')
+  .toSorted()
+const { url, close } = await serve(dist)
+const browser = await chromium.launch({ executablePath: CHROMIUM, args: ['--no-sandbox'] })
+try {
+  const faults = [
+    ...(await withoutJavaScript(browser)),
+    ...(await search(browser)),
+    ...(await accessibility(browser, 'light')),
+    ...(await accessibility(browser, 'dark')),
+  ]
+  for (const fault of faults) console.error(fault)
+  console.log(`${pages.length} pages, ${SEARCH_TERMS.length} search terms, ${faults.length} faults`)
+  if (faults.length > 0) process.exitCode = 1
+} finally {
+  await browser.close()
+  await close()
+}
+
+/** Each page shows its text and its navigation, whose links lead to pages. */
+async function withoutJavaScript(from: Browser): Promise<readonly string[]> {
+  const context = await from.newContext({ javaScriptEnabled: false })
+  const page = await context.newPage()
+  const faults: string[] = []
+  for (const path of pages) {
+    const response = await page.goto(`${url}/${path}`, { waitUntil: 'domcontentloaded' })
+    if (response?.status() !== 200) faults.push(`${path}: status ${response?.status()}`)
+    const isReadable = await page.locator('main h1').first().isVisible()
+    if (!isReadable) faults.push(`${path}: shows no heading without JavaScript`)
+  }
+  await page.goto(`${url}/`)
+  await page.locator('.VPSidebar a[href$="/tutorial.html"]').first().click()
+  const title = await page.locator('h1').first().textContent()
+  if (title?.startsWith('Tutorial') !== true) {
+    faults.push('index.html: the navigation does not work without JavaScript')
+  }
+  await context.close()
+  return faults
+}
+
+async function search(from: Browser): Promise<readonly string[]> {
+  const page = await from.newPage()
+  await page.goto(`${url}/`)
+  const faults: string[] = []
+  for (const [term, expected] of SEARCH_TERMS) {
+    await page.locator('.DocSearch-Button').first().click()
+    await page.locator('.search-input').fill(term)
+    const results = page.locator(`.results .result`)
+    try {
+      await page.locator(`.results mark`).first().waitFor({ timeout: 30_000 })
+      const links = await results.evaluateAll((found) => found.map((link) => link.getAttribute('href') ?? ''))
+      const first = links.slice(0, FIRST_RESULTS)
+      if (!first.some((link) => link.includes(`/${expected}.html`))) {
+        faults.push(`search for "${term}": no ${expected} among ${first.join(' ')}`)
+      }
+    } catch {
+      faults.push(`search for "${term}": nothing found`)
+    }
+    await page.keyboard.press('Escape')
+  }
+  await page.close()
+  return faults
+}
+
+async function accessibility(from: Browser, colorScheme: 'light' | 'dark'): Promise<readonly string[]> {
+  const context = await from.newContext({ colorScheme, bypassCSP: true })
+  const page = await context.newPage()
+  const faults: string[] = []
+  let path = ''
+  const report = (fault: string) => faults.push(`${path} (${colorScheme}): ${fault}`)
+  page.on('console', (message) => {
+    if (message.type() === 'error') report(message.text())
+  })
+  page.on('pageerror', (error) => report(String(error)))
+  page.on('requestfailed', (request) => report(`failed ${request.url()}`))
+  for (path of pages) {
+    await page.goto(`${url}/${path}`, { waitUntil: 'load' })
+    for (const violation of await violations(page)) report(violation)
+  }
+  await context.close()
+  return faults
+}
+
+interface AxeResults {
+  readonly violations: readonly {
+    readonly id: string
+    readonly nodes: readonly { readonly target: readonly string[]; readonly failureSummary?: string }[]
+  }[]
+}
+
+async function violations(page: Page): Promise<readonly string[]> {
+  await page.addScriptTag({ path: AXE })
+  // The script defines `axe`.
+  const results = (await page.evaluate('axe.run()')) as AxeResults
+  return results.violations.map(({ id, nodes }) => {
+    const [first] = nodes
+    const summary = first?.failureSummary?.replaceAll(/\s+/g, ' ').slice(0, 200)
+    return `${id}, ${nodes.length} times, such as ${first?.target.join(' ')}: ${summary}`
+  })
+}
