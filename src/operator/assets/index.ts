@@ -1,7 +1,8 @@
 import { createHash } from 'node:crypto'
+import { eventsStyle } from '../pages/events/style.ts'
+import { lettersStyle } from '../pages/letters/style.ts'
 import { icon } from './icon.ts'
 import { script } from './script.ts'
-import { lettersStyle } from '../pages/letters/style.ts'
 import { style } from './style.ts'
 
 export interface Asset {
@@ -11,7 +12,7 @@ export interface Asset {
 }
 
 /** A part for each concern. A page that needs styles or code of its own adds a part. */
-const STYLES: readonly string[] = [style, lettersStyle]
+const STYLES: readonly string[] = [style, lettersStyle, eventsStyle]
 const SCRIPTS: readonly string[] = [script]
 
 const ASSETS = {

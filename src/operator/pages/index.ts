@@ -1,8 +1,9 @@
 import type { Route } from '../route.ts'
 import { activity } from './activity.ts'
+import { events } from './events/index.ts'
 import { groups } from './groups.ts'
 import { letters } from './letters/index.ts'
 import { overview } from './overview.ts'
 
 /** All routes of the page. A page is a file that exports its routes. */
-export const routes: readonly Route[] = [...overview, ...groups, ...letters, ...activity]
+export const routes: readonly Route[] = [...overview, ...groups, ...letters, ...events, ...activity]

@@ -7,8 +7,8 @@ import { Jobs } from '../../jobs/jobs.ts'
 import type { Done, Page } from '../../route.ts'
 import { bulkVerb } from './bulk-verbs.ts'
 import { trail } from './format.ts'
-import { checkRole } from './letter-view.ts'
 import { progressBar, sentenceOf, titleOf } from './job-view.ts'
+import { checkRole } from './letter-view.ts'
 
 /** One job: how far it is, and how it ended. */
 export function jobPage(context: RequestContext): Promise<Page> {
