@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { ConfigError } from '../../src/errors.ts'
-import { createOperatorHandler, type OperatorAuditEntry, type Verb } from '../../src/operator/index.ts'
 import { readForm } from '../../src/operator/guards.ts'
+import { createOperatorHandler, type OperatorAuditEntry, type Verb } from '../../src/operator/index.ts'
 import { routes } from '../../src/operator/pages/index.ts'
 import { demoSystem } from './demo-system.ts'
 import { formTo } from './requests.ts'

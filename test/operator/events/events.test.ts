@@ -4,7 +4,7 @@ import { createOperatorHandler } from '../../../src/operator/index.ts'
 import { waitFor } from '../../support/wait-for.ts'
 import { silentLogger } from '../silent-logger.ts'
 import { authorizeByHeader, visitor } from '../visitor.ts'
-import { trade } from './trade.ts'
+import { eventsOf, trade } from './trade.ts'
 
 const NEXT = /rel="next" href="([^"]+)"/
 const link = (text: string, pattern: RegExp) => pattern.exec(text)?.[1]?.replaceAll('&amp;', '&') ?? ''
@@ -33,7 +33,6 @@ it('lists the events of a bus newest first, in pages by position, and searches t
   expect((await anna.get(path('type:OrderShipped'))).text).toContain('No event matches')
   expect((await anna.get(path('since:1h type:OrderCreated'))).text).toContain('50 events shown')
   expect((await anna.get(path('tipe:x'))).text).toContain('did you mean type?')
-  expect((await anna.get('/orders/events?from=nowhere')).status).toBe(400)
 })
 
 it('finds no text in masked values, and none at all without the role read', async () => {
@@ -67,7 +66,9 @@ it('shows a long search while it runs, and ends it at the bus when it is cancell
       return
     }
   }
-  Object.defineProperty(scene.mails, 'admin', { value: { ...admin, groups: () => admin.groups(), browse: slow } })
+  Object.defineProperty(scene.mails, 'admin', {
+    value: { ...admin, groups: () => admin.groups(), browse: slow },
+  })
   const anna = scene.as('see')
 
   const running = (await anna.get(path('type:OrderCreated'))).text
@@ -138,7 +139,9 @@ it('shows nothing of a bus or a group that the viewer may not see', async () => 
   })
   const [event] = await scene.order(['Order-13'])
   const ben = visitor(scene.handler, 'ben', '')
-  await waitFor(async () => (await ben.get(`/orders/events/${event?.eventId}`)).text.includes('mails: dead letter'))
+  await waitFor(async () =>
+    (await ben.get(`/orders/events/${event?.eventId}`)).text.includes('mails: dead letter'),
+  )
   const { text } = await ben.get(`/orders/events/${event?.eventId}`)
   expect(text).not.toMatch(/billing|deliveries|OrderShipped/)
 })
@@ -150,7 +153,7 @@ it('keeps hostile texts of events as texts', async () => {
   const anna = scene.as('see read')
   const list = (await anna.get('/orders/events')).text
   expect(list).not.toContain('<script>alert')
-  const [found] = await Array.fromAsync(scene.mails.admin.browse())
+  const [found] = await eventsOf(scene.mails)
   const one = await anna.get(`/orders/events/${encodeURIComponent(found?.eventId ?? '')}`)
   expect(one.status).toBe(200)
   expect(one.text).not.toContain('<script>alert')

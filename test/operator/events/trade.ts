@@ -1,3 +1,4 @@
+import type { BrowsedEvent, EventBus } from '../../../src/index.ts'
 import { createOperatorHandler, type OperatorOptions } from '../../../src/operator/index.ts'
 import { MemoryBroker, MemoryBrokerEventBus } from '../../../src/testing/index.ts'
 import {
@@ -60,7 +61,7 @@ export async function trade(options: Partial<OperatorOptions> = {}) {
       await billing.publish(events)
       await waitFor(async () => {
         const groups = [...(await mails.admin.groups()), ...(await tracking.admin.groups())]
-        const published = await Array.fromAsync(tracking.admin.browse({ limit: 10_000 }))
+        const published = await eventsOf(tracking)
         const isQuiet = groups.every(({ lag, inFlight }) => lag === 0 && inFlight === 0)
         return isQuiet && published.length >= 2 * ids.length
       })
@@ -69,4 +70,10 @@ export async function trade(options: Partial<OperatorOptions> = {}) {
     as: (roles: string) => visitor(handler, 'anna', roles),
     [Symbol.asyncDispose]: close,
   }
+}
+
+export async function eventsOf({ admin }: EventBus): Promise<readonly BrowsedEvent[]> {
+  const found: BrowsedEvent[] = []
+  for await (const event of admin.browse({ limit: 10_000 })) found.push(event)
+  return found
 }

@@ -24,8 +24,8 @@ export function showsText(
   if (text === undefined) return true
   const value = parsed(found.body)
   if (typeof value !== 'object' || value === null) return true
-  const { value: shown, hidden } = maskedEnvelope(value, mask)
-  return hidden.length === 0 || JSON.stringify(shown).includes(text)
+  const shown = JSON.stringify(maskedEnvelope(value, mask).value)
+  return shown.includes(text) || shown === JSON.stringify(value)
 }
 
 function parsed(body: Uint8Array): unknown {
