@@ -33,9 +33,9 @@ export const duration: ValueReader<number> = (given) => {
 /** A time: ISO 8601, `now`, or a duration before now such as `2h`. */
 export const time: ValueReader<Date> = (given) => {
   if (given === 'now') return new Date()
-  if (/^\d{1,12}(?:ms|s|m|min|h|d)$/.test(given)) return new Date(Date.now() - duration(given))
-  const value = new Date(given)
-  if (/^\d{4}-/.test(given) && !Number.isNaN(value.getTime())) return value
+  const isAge = /^\d{1,12}(?:ms|s|m|min|h|d)$/.test(given)
+  const value = isAge ? new Date(Date.now() - duration(given)) : new Date(given)
+  if ((isAge || /^\d{4}-/.test(given)) && !Number.isNaN(value.getTime())) return value
   throw new UsageError(
     `must be a time such as 2026-03-01T14:00Z, now, or 2h for two hours ago, got ${JSON.stringify(given)}`,
   )

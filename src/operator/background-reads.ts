@@ -19,11 +19,14 @@ export type Read<T> = (parts: {
 const ABANDONED_MS = 15_000
 /** How long the end of a stopped read is waited for, in milliseconds. */
 const STOP_MS = 1000
+/** A result is shown at least this many times as long as it took to read, so that the broker rests in between. */
+const REST = 20
 /** Reads that are kept at once; further ones end the oldest. */
 const MAX_READS = 50
 
 interface Entry<T> {
   readonly stop: AbortController
+  readonly startedAt: number
   readonly ended: Promise<void>
   value: T | undefined
   readAt: Date | undefined
@@ -43,7 +46,8 @@ export class BackgroundReads<T> {
   }
 
   /**
-   * The result of a read. Starts it unless it runs, or ended less than `freshMs` ago, and waits at most `waitMs` for it.
+   * The result of a read. Starts it unless it runs, or ended less than `freshMs` ago (longer if it took long), and waits at most
+   * `waitMs` for it.
    * @throws what the read throws.
    */
   async get(
@@ -87,7 +91,8 @@ export class BackgroundReads<T> {
   #current(key: string, freshMs: number): Entry<T> | undefined {
     const entry = this.#entries.get(key)
     if (entry?.readAt === undefined) return entry
-    return Date.now() - entry.readAt.getTime() < freshMs ? entry : undefined
+    const end = entry.readAt.getTime()
+    return Date.now() - end < Math.max(freshMs, REST * (end - entry.startedAt)) ? entry : undefined
   }
 
   #start(key: string, read: Read<T>): Entry<T> {
@@ -96,6 +101,7 @@ export class BackgroundReads<T> {
     const signal = AbortSignal.any([stop.signal, this.#closed])
     const entry: Entry<T> = {
       stop,
+      startedAt: Date.now(),
       ended: Promise.resolve().then(() => this.#run(entry, read, signal)),
       value: undefined,
       readAt: undefined,

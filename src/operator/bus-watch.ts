@@ -12,6 +12,8 @@ const FRESH_MS = 1500
 export const SHOWN_MS = 15 * 60_000
 /** An answer that takes longer counts as none, in milliseconds. */
 const ANSWER_MS = 3000
+/** A question that is open for longer is asked again, in milliseconds. */
+const ABANDONED_MS = 10_000
 
 /** One look at the groups of a bus. */
 export interface GroupSample {
@@ -109,7 +111,7 @@ class Watched {
   readonly #bus: EventBus
   readonly #closed: AbortSignal
   #looking: Promise<void> | undefined
-  #question: Promise<readonly GroupInfo[]> | undefined
+  #question: { readonly answer: Promise<readonly GroupInfo[]>; readonly askedAt: number } | undefined
   #isDiagnosing = false
   #lookedAt = Number.NEGATIVE_INFINITY
   #wokenAt = 0
@@ -189,16 +191,18 @@ class Watched {
     }
   }
 
-  /** A question that is still open is not asked again. */
+  /** A question that is still open is not asked again, unless it has been open for long. */
   #ask(): Promise<readonly GroupInfo[]> {
-    if (this.#question !== undefined) return this.#question
-    const question = this.#bus.admin.groups()
+    const open = this.#question
+    if (open !== undefined && performance.now() - open.askedAt < ABANDONED_MS) return open.answer
+    const answer = this.#bus.admin.groups()
+    const question = { answer, askedAt: performance.now() }
     this.#question = question
     const end = () => {
-      this.#question = undefined
+      if (this.#question === question) this.#question = undefined
     }
-    question.then(end, end)
-    return question
+    answer.then(end, end)
+    return answer
   }
 
   #answered(groups: readonly GroupInfo[]): void {

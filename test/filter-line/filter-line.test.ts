@@ -19,6 +19,7 @@ const words = [
   ' ',
   '(a+)+$',
   '1h',
+  'since:999999999999d',
   '\u0000',
   '..',
 ]
@@ -43,6 +44,7 @@ test.each([
           for (const [field, value] of Object.entries(read(line))) {
             expect(field).toMatch(known)
             expect(value).not.toBeInstanceOf(RegExp)
+            if (value instanceof Date) expect(value.getTime()).not.toBeNaN()
           }
         } catch (thrown) {
           if (!(thrown instanceof UsageError)) throw thrown

@@ -111,17 +111,23 @@ function importsOf(used: ReadonlySet<string>, scope: Scope): string {
 function publicNames(): readonly (readonly [name: string, module: string])[] {
   const lists = globSync(['index.ts', '*/index.ts'], { cwd: join(root, 'src') })
   // The grammar of filter lines is internal.
-  return lists.filter((index) => !index.startsWith('filter-line/')).flatMap((index) => {
-    const folder = index.split('/')[0] ?? ''
-    const module = ['operator', 'postgres', 'sqlite', 'testing'].includes(folder) ? `eventspine/${folder}` : 'eventspine'
-    const exported = readFileSync(join(root, 'src', index), 'utf8').matchAll(/^export (type )?\{([^}]+)\}/gm)
-    return [...exported].flatMap(([, isType, list = '']) =>
-      [...list.matchAll(/(type )?(\w+),?\s/g)].map(([, type, name = '']) => {
-        const isTypeOnly = (isType ?? type) !== undefined
-        return [name, isTypeOnly ? `${module}#type` : module] as const
-      }),
-    )
-  })
+  return lists
+    .filter((index) => !index.startsWith('filter-line/'))
+    .flatMap((index) => {
+      const folder = index.split('/')[0] ?? ''
+      const module = ['operator', 'postgres', 'sqlite', 'testing'].includes(folder)
+        ? `eventspine/${folder}`
+        : 'eventspine'
+      const exported = readFileSync(join(root, 'src', index), 'utf8').matchAll(
+        /^export (type )?\{([^}]+)\}/gm,
+      )
+      return [...exported].flatMap(([, isType, list = '']) =>
+        [...list.matchAll(/(type )?(\w+),?\s/g)].map(([, type, name = '']) => {
+          const isTypeOnly = (isType ?? type) !== undefined
+          return [name, isTypeOnly ? `${module}#type` : module] as const
+        }),
+      )
+    })
 }
 
 function contextNames(): readonly (readonly [name: string, module: string])[] {

@@ -193,10 +193,19 @@ it('has no serious fault of accessibility, light and dark, fits a telephone, and
   const options = { extraHTTPHeaders: { 'x-name': 'anna', 'x-roles': 'see read' }, baseURL: server.url }
   for (const colorScheme of ['light', 'dark'] as const) {
     const width = colorScheme === 'light' ? 1280 : 390
-    const page = await browser.open({ ...options, colorScheme, bypassCSP: true, viewport: { width, height: 800 } })
+    const page = await browser.open({
+      ...options,
+      colorScheme,
+      bypassCSP: true,
+      viewport: { width, height: 800 },
+    })
     for (const path of ['/orders/events', '/orders/events?filter=type%3Anone', one, '/orders/live']) {
       await page.goto(path)
-      if (path === one) await page.getByText('tracking: done').first().waitFor({ timeout: paced(10_000) })
+      if (path === one)
+        await page
+          .getByText('tracking: done')
+          .first()
+          .waitFor({ timeout: paced(10_000) })
       expect([path, await axeFaults(page)]).toEqual([path, []])
       expect([path, await sidewaysScroll(page)]).toEqual([path, 0])
     }

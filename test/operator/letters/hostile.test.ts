@@ -162,7 +162,7 @@ it('shows hostile texts as texts', async () => {
   expect(body.headers.get('content-disposition')).toMatch(/^attachment/)
   expect(await body.text()).toBe(Buffer.from(script?.body ?? []).toString())
   expect(Reflect.get(Object.prototype, 'polluted')).toBeUndefined()
-  await page.goto('about:blank')
+  await page.context().close()
 })
 
 it('shows a masked value nowhere', async () => {

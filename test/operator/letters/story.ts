@@ -59,7 +59,7 @@ export type Scene = Awaited<ReturnType<typeof brokenBilling>>
 /** Presses a link or a button, with the mouse or with the keyboard alone. */
 export type Press = (page: Page, name: string | RegExp) => Promise<void>
 
-export const click: Press = async (page, name) => {
+const click: Press = async (page, name) => {
   await page.getByRole('link', { name }).or(page.getByRole('button', { name })).first().click()
 }
 
@@ -128,4 +128,5 @@ export async function operatorsStory(
   expect((await page.goto(letter))?.status()).toBe(404)
   await page.goto('/orders/activity')
   await sees(/Replayed OrderCreated to group billing, handler invoice/)
+  await page.context().close()
 }

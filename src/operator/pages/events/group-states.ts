@@ -67,5 +67,5 @@ export function letterLine(
 ): Html {
   const error = deadLetters === undefined ? '' : viewOf(letter, deadLetters, mask).error
   const { id, handlerNames = [] } = letter
-  return html`<div><a href="${links.bus(['dead-letters', id])}">dead letter</a>${handlerNames.length > 0 && html` of ${names(handlerNames)}`}: <span class="error-text">${foreign(cut(error, 200))}</span></div>`
+  return html`<div class="letter"><a href="${links.bus(['dead-letters', id])}">dead letter</a>${handlerNames.length > 0 && html` of ${names(handlerNames)}`}: <span class="error-text">${foreign(cut(error, 200))}</span></div>`
 }
