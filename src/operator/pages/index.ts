@@ -5,6 +5,15 @@ import { groups } from './groups.ts'
 import { letters } from './letters/index.ts'
 import { live } from './live/index.ts'
 import { overview } from './overview.ts'
+import { subscriptions } from './subscriptions/index.ts'
 
 /** All routes of the page. A page is a file that exports its routes. */
-export const routes: readonly Route[] = [...overview, ...groups, ...letters, ...events, ...live, ...activity]
+export const routes: readonly Route[] = [
+  ...overview,
+  ...groups,
+  ...letters,
+  ...events,
+  ...live,
+  ...subscriptions,
+  ...activity,
+]
