@@ -124,6 +124,15 @@ export const goalGroups: readonly GoalGroup[] = [
     goals: brokers.flatMap((bus) => consumeWorks[bus].map((work) => ratio(bus, work, 0.9))),
   },
   {
+    title:
+      'Order across a group, Redis and RabbitMQ: with 8 partitions at least 0.8 of the speed without, and 4 processes at least as fast as one',
+    goals: (['redis', 'rabbitmq'] as const).flatMap((bus) => [
+      ratio(bus, 'consume, 8 partitions, vs none', 0.8),
+      ratio(bus, 'consume, 8 partitions, 4 processes, vs 1', 1),
+      ratio(bus, 'consume, async handler of 5 ms, 8 partitions, 4 processes, vs 1', 1),
+    ]),
+  },
+  {
     title: 'Publish to handler, p50: within 0.15 ms of the bare client; under 1 ms on Redis and RabbitMQ',
     goals: [
       ...brokers.map((bus): Goal => ({ bus, work: LATENCY, figure: 'difference', atMost: 0.15 })),

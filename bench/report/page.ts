@@ -55,7 +55,7 @@ function goalsSection(rows: readonly BenchRow[]): string {
     [
       `**${title}.**`,
       table(
-        ['bus or store', 'workload', 'goal', 'measured', ''],
+        ['bus or store', 'workload', 'goal', 'measured', 'result'],
         goals.map((goal) => goalRow(goal, rowOfGoal(rows, goal))),
       ),
     ].join('\n\n'),

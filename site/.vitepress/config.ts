@@ -20,7 +20,18 @@ export default defineConfig({
     theme: { light: 'github-light-high-contrast', dark: 'github-dark-high-contrast' },
   },
   themeConfig: {
-    search: { provider: 'local' },
+    search: {
+      provider: 'local',
+      options: {
+        miniSearch: {
+          searchOptions: {
+            // Guides come before the reference and the pages of the project. The function is part of the page: it uses no other.
+            boostDocument: (id: string) =>
+              /^\/(?:api|decisions|files|changelog|contributing|benchmarks|reliability)/.test(id) ? 0.25 : 1,
+          },
+        },
+      },
+    },
     outline: [2, 3],
     nav: [
       { text: 'First steps', link: '/first-steps' },

@@ -1,5 +1,6 @@
-// npm run docs:check: opens every page of the built site in Chromium. Fails for what axe finds in the light or the dark theme, for
-// a page that needs JavaScript to be read, for errors in the console, and for a search term without its page.
+// npm run docs:check: opens the pages of the built site in Chromium. Fails for what axe finds in the light or the dark theme, for a
+// page that needs JavaScript to be read, for errors in the console, and for a search term without its page. Of the reference, whose
+// pages are generated alike, it opens two of each kind; `--all` opens all. An argument selects the pages that start with it.
 import { existsSync, globSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { join } from 'node:path'
@@ -14,10 +15,12 @@ const CHROMIUM = process.env['CHROMIUM'] ?? '/usr/bin/chromium'
 const dist = join(import.meta.dirname, '..', 'dist')
 
 if (!existsSync(dist)) throw new Error('Run first: npm run docs')
-const [only = ''] = process.argv.slice(2)
-const pages = globSync('**/*.html', { cwd: dist })
-  .filter((page) => page.startsWith(only) && page !== '404.html')
-  .toSorted()
+const args = process.argv.slice(2)
+const [only = ''] = args.filter((arg) => arg !== '--all')
+const built = globSync('**/*.html', { cwd: dist }).filter((page) => page !== '404.html')
+const pages = (args.includes('--all') ? built : withoutRepetitions(built)).filter((page) =>
+  page.startsWith(only),
+)
 const { url, close } = await serve(dist)
 const browser = await chromium.launch({ executablePath: CHROMIUM, args: ['--no-sandbox'] })
 try {
@@ -33,6 +36,18 @@ try {
 } finally {
   await browser.close()
   await close()
+}
+
+/** All pages that are written by hand, and two of each kind of the reference. */
+function withoutRepetitions(paths: readonly string[]): readonly string[] {
+  const counts = new Map<string, number>()
+  return paths.toSorted().filter((path) => {
+    const kind = /^api\/.+\/(\w[\w-]*)\/[^/]+$/.exec(path)?.[1]
+    if (kind === undefined) return true
+    const count = (counts.get(kind) ?? 0) + 1
+    counts.set(kind, count)
+    return count <= 2
+  })
 }
 
 /** Each page shows its text and its navigation, whose links lead to pages. */
@@ -59,13 +74,16 @@ async function withoutJavaScript(from: Browser): Promise<readonly string[]> {
 async function search(from: Browser): Promise<readonly string[]> {
   const page = await from.newPage()
   await page.goto(`${url}/`)
+  await page.locator('.DocSearch-Button').first().click()
+  const input = page.locator('.search-input')
+  const results = page.locator('.results .result')
   const faults: string[] = []
   for (const [term, expected] of SEARCH_TERMS) {
-    await page.locator('.DocSearch-Button').first().click()
-    await page.locator('.search-input').fill(term)
-    const results = page.locator(`.results .result`)
+    await input.fill('')
+    await results.first().waitFor({ state: 'detached' })
+    await input.fill(term)
     try {
-      await page.locator(`.results mark`).first().waitFor({ timeout: 30_000 })
+      await results.first().waitFor({ timeout: 60_000 })
       const links = await results.evaluateAll((found) => found.map((link) => link.getAttribute('href') ?? ''))
       const first = links.slice(0, FIRST_RESULTS)
       if (!first.some((link) => link.includes(`/${expected}.html`))) {
@@ -74,7 +92,6 @@ async function search(from: Browser): Promise<readonly string[]> {
     } catch {
       faults.push(`search for "${term}": nothing found`)
     }
-    await page.keyboard.press('Escape')
   }
   await page.close()
   return faults

@@ -28,6 +28,11 @@ export function withBroadcast<Options extends ResolvedBrokerOptions>(
   }
 }
 
+/** The given name of the group of a bus that broadcasts. */
+export function nameWithoutInstance(consumerGroup: string): string {
+  return consumerGroup.replace(/\.[0-9a-f-]{36}$/, '')
+}
+
 /** Why a handler of a bus that broadcasts cannot wait on the broker. */
 export const BROADCAST_KEEPS_NOTHING =
   'a bus with broadcast keeps no events on the broker, so that nothing remains after its process has ended'

@@ -31,6 +31,7 @@ import { checkedTimeout, EventBus, type ShutdownOptions } from './event-bus.ts'
 import { FirstConnection } from './first-connection.ts'
 import { groupTurns } from './group-turns.ts'
 import type { HealthFacts } from './health.ts'
+import { type Presence, presenceOf } from './presence.ts'
 import { BackgroundPublishes } from './publishing/background-publishes.ts'
 import { BrokerPublisher } from './publishing/broker-publisher.ts'
 import { BrokerProbe } from './telemetry/broker-probe.ts'
@@ -38,9 +39,6 @@ import { type BrokerEventBusStats, BusCounters } from './telemetry/bus-counters.
 import { BusMetrics } from './telemetry/bus-metrics.ts'
 import { failureObserver } from './telemetry/failure-observer.ts'
 import { NoticeBoard, type NoticeSubscription } from './telemetry/notice-board.ts'
-
-/** Maximum time that the collection of metrics waits for an answer of the broker, in milliseconds. */
-const PROBE_TIMEOUT_MS = 2000
 
 /**
  * A bus over a broker: handlers, consumer pipeline and lifecycle, over a `Transport` that moves the bytes. A bus
@@ -56,6 +54,7 @@ export abstract class BrokerEventBus<T extends Transport = Transport> extends Ev
   readonly #probe: BrokerProbe
   readonly #publisher: BrokerPublisher
   readonly #consumer: ConsumerLifecycle
+  readonly #presence: Presence
   readonly #shutdown: BrokerShutdown
 
   /** Dead letters of all groups on this stream, exchange or topic: list, replay, purge. */
@@ -102,18 +101,7 @@ export abstract class BrokerEventBus<T extends Transport = Transport> extends Ev
       target: transport,
       consumerGroup,
       source: options.enableMetrics ? new MeterSource(options.meter) : undefined,
-      probes: {
-        inFlight: () => counters.inFlight,
-        skipped: () => counters.eventsSkipped,
-        reconnections: () => counters.reconnections,
-        pausedHandlers: () => counters.pausedHandlers.size,
-        lag: async () =>
-          this.isConsuming && this.isConnected ? this.#probe.lag(PROBE_TIMEOUT_MS) : undefined,
-        waiting: async () =>
-          this.isConsuming && this.isConnected ? this.#probe.waiting(PROBE_TIMEOUT_MS) : undefined,
-        oldestWaitingMs: async () =>
-          this.isConsuming && this.isConnected ? this.#probe.oldestWaitingMs(PROBE_TIMEOUT_MS) : undefined,
-      },
+      probes: this.#probe.metrics(counters, () => this.isConsuming && this.isConnected),
     })
     this.#publisher = new BrokerPublisher({
       transport,
@@ -176,6 +164,11 @@ export abstract class BrokerEventBus<T extends Transport = Transport> extends Ev
         ...(sleep === undefined ? {} : { sleep }),
       })
     }
+    const presence = presenceOf({
+      ...{ transport, options, handlers, published: this.published, counters, logger },
+      consumer: () => this.#consumer,
+    })
+    this.#presence = presence
     const connect = () => this.connect()
     const audit = new AuditTrail(transport, logger, options.audit)
     this.#consumer = new ConsumerLifecycle({
@@ -183,6 +176,7 @@ export abstract class BrokerEventBus<T extends Transport = Transport> extends Ev
       createPipeline,
       connect,
       announce: async (stopped) => {
+        presence.report()
         await groupTypes.start(stopped)
         await releases.start(stopped)
       },
@@ -190,10 +184,10 @@ export abstract class BrokerEventBus<T extends Transport = Transport> extends Ev
       logger,
       // The group of an instance that broadcasts ends with it.
       loadControl: broadcast ? undefined : controlOf(transport),
-      onPause: (pause) =>
-        this.#notices.post(
-          pause === undefined ? { type: 'groupResumed' } : { type: 'groupPaused', ...pause },
-        ),
+      onPause: (pause) => {
+        presence.report()
+        this.#notices.post(pause === undefined ? { type: 'groupResumed' } : { type: 'groupPaused', ...pause })
+      },
     })
     this.deadLetters = new DeadLetterQueue({
       store: transport.deadLetters,
@@ -209,6 +203,7 @@ export abstract class BrokerEventBus<T extends Transport = Transport> extends Ev
       logger,
       audit,
       loadControl: controlOf(transport),
+      loadPresence: presence.loadStore,
       target: transport,
       meter: options.meter,
       reader: () => Promise.resolve({ codec, classFor: handlers.classFor }),
@@ -217,6 +212,7 @@ export abstract class BrokerEventBus<T extends Transport = Transport> extends Ev
     this.#shutdown = new BrokerShutdown({
       consumer: this.#consumer,
       publisher: this.#publisher,
+      presence,
       background,
       transport,
       counters,
@@ -295,7 +291,7 @@ export abstract class BrokerEventBus<T extends Transport = Transport> extends Ev
    */
   override async stopConsuming(options: ShutdownOptions = {}): Promise<void> {
     const withinMs = checkedTimeout('stopConsuming', options) ?? this.#shutdownTimeoutMs
-    await stopFromAnywhere(this, () => this.#consumer.stop(withinMs))
+    await stopFromAnywhere(this, () => this.#consumer.stop(withinMs).finally(() => this.#presence.report()))
   }
 
   /** A snapshot of the counters. */

@@ -143,6 +143,15 @@ export interface BrokerOptions {
    * one after it. If it rejects before a change, the change is not made. The log has the second one in any case.
    */
   readonly audit?: Audit
+  /**
+   * Interval at which the bus reports itself to the broker, for `bus.admin.consumers` and `topology`, in milliseconds; Infinity
+   * for never. A process that has not reported for three intervals counts as gone. Default 10,000.
+   */
+  readonly presenceIntervalMs?: number
+  /** Name of the program in these reports. Default: the environment variable `OTEL_SERVICE_NAME`. */
+  readonly programName?: string
+  /** Version of the program in these reports. */
+  readonly programVersion?: string
   /** Logger for failures; `console` (warnings and errors) by default. A pino logger works, too. */
   readonly logger?: Logger | FieldsFirstLogger
 }
@@ -178,7 +187,19 @@ export const brokerDefaults = {
   enableMetrics: true,
   meter: undefined as OpenTelemetryApiMeter | undefined,
   audit: undefined as Audit | undefined,
+  presenceIntervalMs: 10_000,
+  programName: undefined as string | undefined,
+  programVersion: undefined as string | undefined,
   logger: undefined as Logger | FieldsFirstLogger | undefined,
+}
+
+/** Kafka keeps the reports of ten minutes. */
+const MAX_PRESENCE_MS = 200_000
+
+const presenceInterval: OptionRule = {
+  rule: `${durationMs.rule} and at most ${MAX_PRESENCE_MS}, or Infinity for never`,
+  isValid: (value) =>
+    value === Number.POSITIVE_INFINITY || (durationMs.isValid(value) && Number(value) <= MAX_PRESENCE_MS),
 }
 
 /** The common options, with defaults applied. */
@@ -205,6 +226,9 @@ export const brokerRules: Readonly<Record<keyof typeof brokerDefaults, OptionRul
   maxBackgroundPublishes: nonNegativeInteger,
   propagateBaggage: booleanOption,
   audit: optional(functionOption),
+  presenceIntervalMs: presenceInterval,
+  programName: optional(nonEmptyText),
+  programVersion: optional(nonEmptyText),
   codec: objectWith('an EventCodec', 'encode', 'decode'),
   registry: registryRule,
   newerVersions: oneOf('tolerate', 'refuse'),

@@ -4,6 +4,7 @@ import type { SummarizingLogger } from '../observability/summarizing-logger.ts'
 import type { Transport } from '../transport/transport.ts'
 import type { ConsumerLifecycle } from './consuming/consumer-lifecycle.ts'
 import { BusClosedError } from './errors.ts'
+import type { Presence } from './presence.ts'
 import type { BackgroundPublishes } from './publishing/background-publishes.ts'
 import type { BrokerPublisher } from './publishing/broker-publisher.ts'
 import type { BusCounters } from './telemetry/bus-counters.ts'
@@ -12,6 +13,7 @@ import type { BusMetrics } from './telemetry/bus-metrics.ts'
 export interface BrokerShutdownParts {
   readonly consumer: ConsumerLifecycle
   readonly publisher: BrokerPublisher
+  readonly presence: Presence
   readonly background: BackgroundPublishes
   readonly transport: Transport
   readonly counters: BusCounters
@@ -35,7 +37,7 @@ export class BrokerShutdown {
   }
 
   async #close(timeoutMs: number): Promise<void> {
-    const { consumer, publisher, background, counters, metrics, logger } = this.#parts
+    const { consumer, presence, publisher, background, counters, metrics, logger } = this.#parts
     const deadline = performance.now() + timeoutMs
     const reserveMs = Math.min(500, timeoutMs / 5)
     const remaining = () => Math.max(1, deadline - reserveMs - performance.now())
@@ -45,6 +47,7 @@ export class BrokerShutdown {
       background.abandon()
       publisher.giveUp()
     }
+    await presence.close(remaining() / 4)
     await this.#closeTransport(Math.max(1, Math.ceil(deadline - performance.now())), timeoutMs)
     counters.connectedAt = 0
     metrics.close()

@@ -18,6 +18,7 @@ import {
   type HealthOptions,
   resolveHealthOptions,
 } from './health.ts'
+import { PublishedTypes } from './published-types.ts'
 import type { BackgroundPublishes } from './publishing/background-publishes.ts'
 import { assertEvents, PublishMiddlewares } from './publishing/publish-middleware.ts'
 
@@ -58,6 +59,8 @@ export abstract class EventBus implements AsyncDisposable {
   abstract readonly admin: BusAdmin
   protected readonly handlers: HandlerRegistry
   protected readonly background: BackgroundPublishes
+  /** What this bus has published, for `admin.topology`. */
+  protected readonly published = new PublishedTypes()
   readonly #propagateCausation: boolean
   readonly #handlingMiddleware: HandlingMiddlewares
   readonly #publishMiddleware = new PublishMiddlewares()
@@ -98,6 +101,7 @@ export abstract class EventBus implements AsyncDisposable {
       const cause = this.#propagateCausation ? currentCause() : undefined
       // Most events of a burst are encoded later, and the caller may use its array again.
       const given = events.slice()
+      this.published.note(given, cause)
       return inBackground ? this.#publishInBackground(given, cause) : this.#publish(given, cause)
     } catch (thrown) {
       return Promise.reject(thrown)

@@ -15,7 +15,7 @@ import type { SummarizingLogger } from '../observability/summarizing-logger.ts'
 import { noTracer, OpenTelemetryTracer } from '../observability/tracer.ts'
 import type { BusAdmin } from './admin/bus-admin.ts'
 import { EventRing } from './admin/event-ring.ts'
-import { loadRingAdmin, loadRingReader } from './admin/in-memory-admin.ts'
+import { loadOwnPresence, loadRingAdmin, loadRingReader } from './admin/in-memory-admin.ts'
 import { LazyBusAdmin } from './admin/lazy-bus-admin.ts'
 import { AuditTrail } from './audit.ts'
 import { BusClosedError } from './errors.ts'
@@ -98,11 +98,23 @@ export class InMemoryEventBus extends EventBus {
     })
     this.#logger = logger
     const ring = resolved.keepLastEvents > 0 ? new EventRing(resolved.keepLastEvents) : undefined
+    const activity = {
+      handlers: this.handlers,
+      published: this.published,
+      since: new Date(),
+      counts: () => ({
+        handled: this.#handlersInvoked,
+        failed: this.#handlerErrors,
+        inFlight: this.#publisher.count,
+        oldestInFlightMs: this.#publisher.count === 0 ? undefined : Math.round(this.#publisher.oldestMs),
+      }),
+    }
     this.admin = new LazyBusAdmin({
       connect: () => this.connect(),
       load: () => loadRingAdmin(ring),
       audit: new AuditTrail(TARGET, logger, undefined),
       loadControl: undefined,
+      loadPresence: () => loadOwnPresence(activity),
       loadCheckup: () => Promise.resolve(undefined),
       logger,
       target: TARGET,

@@ -150,8 +150,11 @@ export class InMemoryPublisher {
   /** The events as a consumer of a broker decodes them: instances of the classes that handlers subscribed to. */
   #readable(events: readonly DomainEvent[]): readonly DomainEvent[] {
     const { classFor } = this.#parts.handlers
-    if (events.every((event) => isInstanceOf(event, classFor(event.eventType)))) return events
-    return events.flatMap((event) => this.#converted(event))
+    for (const event of events) {
+      if (!isInstanceOf(event, classFor(event.eventType)))
+        return events.flatMap((each) => this.#converted(each))
+    }
+    return events
   }
 
   #converted(event: DomainEvent): readonly DomainEvent[] {

@@ -1,4 +1,11 @@
 export type { BusAdmin, ObserveOptions, SeekOptions } from './admin/bus-admin.ts'
+export type {
+  Topology,
+  TopologyEdge,
+  TopologyGroup,
+  TopologyHandler,
+  TopologyProducer,
+} from './admin/topology.ts'
 export type { Actor, Audit, AuditEntry } from './audit.ts'
 export { withBroadcast } from './broadcast.ts'
 export { BrokerEventBus } from './broker-event-bus.ts'
@@ -59,6 +66,7 @@ export {
   partitionDefaults,
   partitionRules,
 } from './partition-options.ts'
+export type { ConsumerHandler, ConsumerInfo, ProcessInfo } from './presence/report.ts'
 export type { PublishContext, PublishMiddleware } from './publishing/publish-middleware.ts'
 export type { BrokerEventBusStats } from './telemetry/bus-counters.ts'
 export type { NoticeSubscription } from './telemetry/notice-board.ts'

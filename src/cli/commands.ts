@@ -8,6 +8,7 @@ import { explaining } from './commands/explain.ts'
 import { exporter } from './commands/exporter.ts'
 import { groups } from './commands/groups.ts'
 import { migrate } from './commands/migrate.ts'
+import { presence } from './commands/presence.ts'
 import { publish } from './commands/publish.ts'
 import { schema } from './commands/schema.ts'
 import { subscriptions } from './commands/subscriptions.ts'
@@ -17,6 +18,7 @@ import { ui } from './commands/ui.ts'
 export const commands: readonly AnyCommand[] = [
   doctor,
   ...groups,
+  ...presence,
   ...control,
   ...events,
   ...explaining,

@@ -1,8 +1,36 @@
 import { AsyncLocalStorage } from 'node:async_hooks'
+
 /** The ids that an event gets from the event that caused it. */
 export interface Cause {
   readonly eventId: string
   readonly correlationId: string
+  /** Type of the event, if it is known. */
+  readonly eventType?: string | undefined
+  /** Name of the handler that publishes, if it is known. */
+  readonly handlerName?: string | undefined
+}
+
+/** An event while it is handled, and the handler whose code runs. */
+export class HandledEvent implements Cause {
+  readonly #event: Cause
+  handlerName: string | undefined
+
+  constructor(event: Cause, handlerName?: string) {
+    this.#event = event
+    this.handlerName = handlerName
+  }
+
+  get eventId(): string {
+    return this.#event.eventId
+  }
+
+  get correlationId(): string {
+    return this.#event.correlationId
+  }
+
+  get eventType(): string | undefined {
+    return this.#event.eventType
+  }
 }
 
 const handled = new AsyncLocalStorage<Cause | undefined>()

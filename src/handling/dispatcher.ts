@@ -1,10 +1,10 @@
 import { toError } from '../errors.ts'
-import { causedFromHereBy, runCausedBy } from '../events/causation.ts'
+import { causedFromHereBy, HandledEvent, runCausedBy } from '../events/causation.ts'
 import type { DomainEvent } from '../events/index.ts'
 import type { EventTracer, SpanKindOf } from '../observability/tracer.ts'
 import { HandlerTimeoutError } from './errors.ts'
 import type { HandlerEntry } from './handler-entry.ts'
-import { limitsOf, takeAll } from './handler-limit.ts'
+import { haveLimits, limitsOf, takeAll } from './handler-limit.ts'
 import { HandlerRun, type RunInfo } from './handler-run.ts'
 import { HANDLER_SPAN } from './handler-span.ts'
 import { type HandlingMiddlewares, NO_MIDDLEWARE } from './handling-middleware.ts'
@@ -59,7 +59,8 @@ export interface DispatcherOptions {
   readonly middleware?: HandlingMiddlewares
 }
 
-const NOTHING = () => undefined
+/** Events with several handlers whose causes name the handler. */
+const NAMED_FIRST = 100
 
 export const NO_FAILURES: readonly HandlerFailure[] = Object.freeze([])
 
@@ -91,6 +92,8 @@ export interface EventSequence {
 interface SequenceRun {
   readonly sequence: EventSequence
   readonly running: RunningHandlers
+  /** The first event. */
+  readonly cause: HandledEvent | undefined
 }
 
 /**
@@ -105,6 +108,8 @@ export class Dispatcher {
   readonly #metrics: HandlingMetrics
   readonly #observer: DispatchObserver
   readonly #middleware: HandlingMiddlewares
+  /** Events with several handlers. */
+  #withSeveral = 0
 
   constructor({ owner, tracer, handlerTimeoutMs, cause, metrics, observer, middleware }: DispatcherOptions) {
     this.#owner = owner
@@ -122,12 +127,18 @@ export class Dispatcher {
     return running.around(this.#runCaused, { handlers, event, info, running })
   }
 
-  readonly #runCaused = (dispatch: Dispatch) => this.#causedBy(dispatch.event, this.#runAll, dispatch)
+  readonly #runCaused = (dispatch: Dispatch) => {
+    const { event, handlers } = dispatch
+    const [only] = handlers
+    const cause = new HandledEvent(event, handlers.length === 1 ? only?.name : undefined)
+    return this.#causedBy(cause, this.#runAll, dispatch)
+  }
 
   readonly #runAll = ({ handlers, event, info, running }: Dispatch): Failures | Promise<Failures> => {
     const failures: HandlerFailure[] = []
     let open = 0
     let whenSettled: PromiseWithResolvers<Failures> | undefined
+    const areNamed = handlers.length > 1 && this.#namesHandlers()
     const settled = () => {
       open -= 1
       if (open > 0 || whenSettled === undefined) return
@@ -137,7 +148,7 @@ export class Dispatcher {
     for (const handler of handlers) {
       const run = new HandlerRun(handler, event, info)
       try {
-        const result = this.#start(run)
+        const result = areNamed ? this.#startNamed(run) : this.#start(run)
         if (result === undefined) continue
         open += 1
         void result.then(
@@ -165,34 +176,40 @@ export class Dispatcher {
   /** Runs all handlers of an event before those of the next event. Never rejects. */
   runEach(sequence: EventSequence): Promise<void> {
     const running = new RunningHandlers(this.#owner, sequence.info)
-    return running.around(this.#runSequenceCaused, { sequence, running })
+    const [first] = sequence.events
+    const cause = first && new HandledEvent(first)
+    return running.around(this.#runSequenceCaused, { sequence, running, cause })
   }
 
-  readonly #runSequenceCaused = (run: SequenceRun): Promise<void> => {
-    const [first] = run.sequence.events
-    return first === undefined ? Promise.resolve() : this.#causedBy(first, this.#runSequence, run)
-  }
+  readonly #runSequenceCaused = (run: SequenceRun): Promise<void> =>
+    run.cause === undefined ? Promise.resolve() : this.#causedBy(run.cause, this.#runSequence, run)
 
-  readonly #runSequence = async ({ sequence, running }: SequenceRun): Promise<void> => {
+  readonly #runSequence = async ({ sequence, running, cause: first }: SequenceRun): Promise<void> => {
     const { events, handlersFor, info, pause, span, recover } = sequence
+    let cause = first
     let isFirst = true
     for (const event of events) {
       const paused = isFirst ? undefined : pause?.()
       if (paused !== undefined) await paused
-      if (!isFirst && this.#cause === 'event') causedFromHereBy(event)
+      if (!isFirst && this.#cause === 'event') {
+        cause = new HandledEvent(event)
+        causedFromHereBy(cause)
+      }
       isFirst = false
       const { recorder } = this.#metrics
       recorder?.consumed(event)
       const startedAt = recorder === undefined ? undefined : performance.now()
       const handlers = handlersFor(event)
-      const limits = limitsOf(handlers)
-      const release = limits.length === 0 ? NOTHING : await takeAll(limits, info.busSignal)
-      if (release === undefined) continue
-      const [only] = handlers
-      if (only === undefined || handlers.length > 1) {
+      const only = handlers.length === 1 ? handlers[0] : undefined
+      let release: (() => void) | undefined
+      if (only === undefined ? haveLimits(handlers) : only.limit !== undefined) {
+        release = await takeAll(limitsOf(handlers), info.busSignal)
+        if (release === undefined) continue
+      }
+      if (only === undefined) {
         const outcome = this.#tracer.around(span, { event }, () => this.#runAll({ handlers, event, info }))
         const failures = outcome instanceof Promise ? await outcome : outcome
-        release()
+        release?.()
         const isHandled = failures.length === 0 || (await recover(event, failures))
         recorder?.handled(event, isHandled ? 'success' : 'failure', undefined, startedAt)
         continue
@@ -200,16 +217,17 @@ export class Dispatcher {
       // Most events have one handler. Awaiting its promise directly, instead of wrapping it in another promise, halves
       // the cost.
       const run = new HandlerRun(only, event, info)
+      if (cause !== undefined) cause.handlerName = only.name
       try {
         const result = this.#tracer.around(span, run, this.#start)
         if (result !== undefined) {
           await result
           this.#succeeded(run)
         }
-        release()
+        release?.()
         recorder?.handled(event, 'success', undefined, startedAt)
       } catch (thrown) {
-        release()
+        release?.()
         const isHandled = await recover(event, [this.#failed(run, thrown)])
         recorder?.handled(event, isHandled ? 'success' : 'failure', undefined, startedAt)
       }
@@ -232,7 +250,22 @@ export class Dispatcher {
     return timeoutMs === Number.POSITIVE_INFINITY ? result : withTimeout(result, run, timeoutMs)
   }
 
-  #causedBy<A, R>(event: DomainEvent, body: (argument: A) => R, argument: A): R {
+  /**
+   * With several handlers, a cause that names its handler takes a frame of AsyncLocalStorage for each of them. The first
+   * events have it, then one of 17: what a handler publishes needs to be seen once.
+   */
+  #namesHandlers(): boolean {
+    this.#withSeveral += 1
+    return this.#withSeveral <= NAMED_FIRST || this.#withSeveral % 17 === 0
+  }
+
+  /** One of several handlers of an event. */
+  #startNamed(run: HandlerRun): Promise<unknown> | undefined {
+    if (this.#cause !== 'event') return this.#start(run)
+    return runCausedBy(new HandledEvent(run.event, run.handler.name), this.#start, run)
+  }
+
+  #causedBy<A, R>(event: HandledEvent, body: (argument: A) => R, argument: A): R {
     if (this.#cause === 'inherited') return body(argument)
     return runCausedBy(this.#cause === 'event' ? event : undefined, body, argument)
   }

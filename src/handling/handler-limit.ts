@@ -84,9 +84,15 @@ const NO_LIMITS: readonly HandlerLimit[] = Object.freeze([])
 export function limitsOf(
   handlers: readonly { readonly limit: HandlerLimit | undefined }[],
 ): readonly HandlerLimit[] {
-  if (handlers.every(({ limit }) => limit === undefined)) return NO_LIMITS
+  if (!haveLimits(handlers)) return NO_LIMITS
   const limits = new Set(handlers.flatMap(({ limit }) => limit ?? []))
   return [...limits].toSorted((a, b) => a.rank - b.rank)
+}
+
+/** True if one of the handlers has a limit. */
+export function haveLimits(handlers: readonly { readonly limit: HandlerLimit | undefined }[]): boolean {
+  for (const { limit } of handlers) if (limit !== undefined) return true
+  return false
 }
 
 /** Takes all limits. @returns a function that releases them, also if called again; undefined if the signal aborts first. */

@@ -24,6 +24,13 @@ export interface Subscription extends Disposable {
   unsubscribe(): boolean
 }
 
+/** A handler, and what it is subscribed to. */
+export interface DescribedHandler {
+  readonly name: string
+  /** Sorted; `*` stands for all. */
+  readonly eventTypes: readonly string[]
+}
+
 const NO_HANDLERS: readonly HandlerEntry[] = Object.freeze([])
 
 export interface HandlerRegistryOptions {
@@ -216,6 +223,19 @@ export class HandlerRegistry {
 
   wildcardCount(): number {
     return this.#wildcards.length
+  }
+
+  /** The handlers with the event types of each, by their display names. */
+  describe(): readonly DescribedHandler[] {
+    const types = new Map<string, Set<string>>()
+    const add = (name: string, type: string) => {
+      const known = types.get(name)
+      if (known === undefined) types.set(name, new Set([type]))
+      else known.add(type)
+    }
+    for (const [type, entries] of this.#byType) for (const { name } of entries) add(name, type)
+    for (const { name } of this.#wildcards) add(name, '*')
+    return [...types].map(([name, set]) => ({ name, eventTypes: [...set].toSorted() }))
   }
 
   /** @throws TypeError, ConfigError */

@@ -11,6 +11,8 @@ export interface KafkaTopics {
   readonly types: string
   /** The topic that says which groups are paused. */
   readonly control: string
+  /** The topic with the reports of all processes. */
+  readonly presence: string
   /** The topic with the replays of one group. */
   replays(group: string): string
   /** The topic with the records of one group that wait for an attempt of a handler. */
@@ -29,6 +31,7 @@ export function topicNames(options: {
     deadLetters: `${stream}${options.dlqTopicSuffix}`,
     types: `${stream}.types`,
     control: `${stream}.control`,
+    presence: `${stream}.presence`,
     replays: (group) => `${replayPrefix}${asTopicName(group, MAX_TOPIC_NAME - replayPrefix.length)}`,
     waiting: (group) => `${waitingPrefix}${asTopicName(group, MAX_TOPIC_NAME - waitingPrefix.length)}`,
   }

@@ -1,6 +1,7 @@
 import type { TransportAdmin } from '../transport/admin.ts'
 import type { TransportCheckup } from '../transport/checkup.ts'
 import type { GroupControlStore } from '../transport/control.ts'
+import type { PresenceStore } from '../transport/presence.ts'
 import type {
   Consumption,
   GroupTypeStore,
@@ -32,6 +33,7 @@ export class KafkaTransport implements Transport {
   readonly system = 'kafka'
   readonly destination: string
   readonly server: ServerAddress | undefined
+  readonly consumerName: string
   readonly deadLetters: KafkaDeadLetters
   readonly groupTypes: GroupTypeStore
   readonly waiting: KafkaWaitingRecords
@@ -50,6 +52,7 @@ export class KafkaTransport implements Transport {
 
   constructor(options: ResolvedKafkaOptions, host: TransportHost) {
     this.destination = options.topics.stream
+    this.consumerName = options.consumerName
     const [server, ...others] = options.servers
     this.server = others.length === 0 ? server : undefined
     this.#options = options
@@ -149,6 +152,16 @@ export class KafkaTransport implements Transport {
     })
   }
 
+  async loadPresence(): Promise<PresenceStore> {
+    const { KafkaPresence } = await import('./admin/presence.ts')
+    return new KafkaPresence({
+      options: this.#options,
+      cluster: this.#cluster,
+      topics: this.topics,
+      publisher: this.#publisher,
+    })
+  }
+
   async loadCheckup(): Promise<TransportCheckup> {
     const { KafkaCheckup } = await import('./admin/checkup.ts')
     return new KafkaCheckup(this.#options, this.#publisher)
@@ -164,6 +177,7 @@ export class KafkaTransport implements Transport {
     const { topics, consumerGroup } = this.#options
     const special = {
       [topics.types]: TYPES_PROFILE,
+      [topics.presence]: TYPES_PROFILE,
       [topics.control]: WAITING_PROFILE,
       [topics.waiting(consumerGroup)]: WAITING_PROFILE,
     }

@@ -122,7 +122,7 @@ export class PostgresStores<Client extends PooledPostgresClient = OwnPoolClient>
     })
   }
 
-  transaction<T>(work: (tx: StoreTransaction<Client>) => Promise<T>): Promise<T> {
+  transaction<T>(work: (tx: StoreTransaction<Client>) => T | Promise<T>): Promise<T> {
     return this.#transact(work)
   }
 
@@ -186,7 +186,7 @@ export class PostgresStores<Client extends PooledPostgresClient = OwnPoolClient>
 
   /** @param first - the first statement of the transaction. The work gets the number of its rows. */
   async #transact<T>(
-    work: (tx: StoreTransaction<Client>, rows: number) => Promise<T>,
+    work: (tx: StoreTransaction<Client>, rows: number) => T | Promise<T>,
     first?: string,
   ): Promise<T> {
     this.#connections.assertOutside('transaction')
@@ -195,7 +195,7 @@ export class PostgresStores<Client extends PooledPostgresClient = OwnPoolClient>
     const onWritten = () => {
       hasWritten = true
     }
-    const result = await this.#connections.transaction((client, rows) => {
+    const result = await this.#connections.transaction(async (client, rows) => {
       // The client belongs to the given pool or to the stores' own.
       const tx = this.#transactionOn(client as Client, { notify: null, onWritten, assertOpen: isOpen })
       return work(tx, rows)

@@ -3,6 +3,7 @@ import type { TransportAdmin } from '../transport/admin.ts'
 import type { TransportCheckup } from '../transport/checkup.ts'
 import type { GroupControlStore } from '../transport/control.ts'
 import type { ConnectionError } from '../transport/errors.ts'
+import type { PresenceStore } from '../transport/presence.ts'
 import type {
   Consumption,
   Intake,
@@ -62,6 +63,7 @@ export class RabbitMQTransport implements Transport {
   readonly system = 'rabbitmq'
   readonly destination: string
   readonly server: ServerAddress | undefined = undefined
+  readonly consumerName: string
   readonly maxHeld: number
   readonly deadLetters: RabbitMQDeadLetters
   readonly groupTypes: RabbitMQGroupTypes
@@ -87,6 +89,7 @@ export class RabbitMQTransport implements Transport {
     this.#options = options
     this.#host = host
     this.destination = options.names.exchange
+    this.consumerName = options.consumerName
     this.maxHeld = options.prefetchCount
     const [endpoint, ...others] = options.endpoints
     // Not the endpoint itself: its URL contains the password.
@@ -176,6 +179,11 @@ export class RabbitMQTransport implements Transport {
   async loadControl(): Promise<GroupControlStore> {
     const { RabbitMQGroupControl } = await import('./consuming/group-control.ts')
     return new RabbitMQGroupControl(this.#options, (work) => this.#connection.withChannel(work))
+  }
+
+  async loadPresence(): Promise<PresenceStore> {
+    const { RabbitMQPresence } = await import('./admin/presence.ts')
+    return new RabbitMQPresence(this.#options, (work) => this.#connection.withChannel(work))
   }
 
   async loadCheckup(): Promise<TransportCheckup> {

@@ -219,6 +219,8 @@ export interface RedisKeys {
   types(group: string): string
   /** Whether a group is paused. */
   control(group: string): string
+  /** The reports of all processes. */
+  readonly presence: string
   /** The living members of a group. */
   members(group: string): string
   /** The owner of each partition, in a group. */
@@ -299,6 +301,7 @@ function keysOf(options: Readonly<typeof redisDefaults>): RedisKeys {
     waitingEntry: (group, member) => `${stream}:waiting-entry:${group}:${member}`,
     waitingOrder: (group, handlerName, key) => `${stream}:waiting-order:${group}:${handlerName}:${key}`,
     rate: (group, handlerName) => `${stream}:rate:${group}:${handlerName}`,
+    presence: `${stream}:presence`,
     control: (group) => `${stream}:control:${group}`,
     types: (group) => `${stream}:types:${group}`,
     consumer: (group, name) => `${stream}:consumer:${group}:${name}`,

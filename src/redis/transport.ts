@@ -3,6 +3,7 @@ import type { TransportAdmin } from '../transport/admin.ts'
 import type { TransportCheckup } from '../transport/checkup.ts'
 import type { GroupControlStore } from '../transport/control.ts'
 import { ConnectionError } from '../transport/errors.ts'
+import type { PresenceStore } from '../transport/presence.ts'
 import type {
   Consumption,
   Intake,
@@ -32,6 +33,7 @@ export class RedisTransport implements Transport {
   readonly system = 'redis'
   readonly destination: string
   readonly server: ServerAddress | undefined
+  readonly consumerName: string
   readonly deadLetters: RedisDeadLetters
   readonly groupTypes: RedisGroupTypes
   readonly waiting: RedisWaitingEntries
@@ -48,6 +50,7 @@ export class RedisTransport implements Transport {
     const { address, keys, publishTimeoutMs, socketTimeoutMs, blockMs } = options
     this.destination = keys.stream
     this.server = options.server
+    this.consumerName = options.consumerName
     this.#options = options
     this.#host = host
     const shared = {
@@ -173,6 +176,11 @@ export class RedisTransport implements Transport {
   async loadControl(): Promise<GroupControlStore> {
     const { RedisGroupControl } = await import('./consuming/group-control.ts')
     return new RedisGroupControl(this.#options, this.#commands)
+  }
+
+  async loadPresence(): Promise<PresenceStore> {
+    const { RedisPresence } = await import('./admin/presence.ts')
+    return new RedisPresence(this.#options, this.#commands)
   }
 
   async loadCheckup(): Promise<TransportCheckup> {

@@ -93,7 +93,7 @@ export class SqliteStores implements DatabaseStores<SqliteConnection> {
     })
   }
 
-  async transaction<T>(work: (tx: StoreTransaction<SqliteConnection>) => Promise<T>): Promise<T> {
+  async transaction<T>(work: (tx: StoreTransaction<SqliteConnection>) => T | Promise<T>): Promise<T> {
     const written: Write[] = []
     const results: unknown[] = []
     const result = await this.#database.transaction(async (db) => {

@@ -64,14 +64,14 @@ export class InMemoryStores implements Stores<undefined> {
     })
   }
 
-  transaction<T>(work: (tx: StoreTransaction<undefined>) => Promise<T>): Promise<T> {
+  transaction<T>(work: (tx: StoreTransaction<undefined>) => T | Promise<T>): Promise<T> {
     const snapshots = new MemoryTable(this.#snapshots)
     const checkpoints = new MemoryTable(this.#checkpoints)
     const parked = new MemoryTable(this.#parked)
     const notes = new MemoryTable(this.#notes)
     const outgoing: DomainEvent[] = []
     return inMemoryTransaction(this.events, {
-      run: (events) =>
+      run: async (events) =>
         work({
           client: undefined,
           events: deletingSnapshots(events, new InMemorySnapshotStore(snapshots)),

@@ -22,7 +22,7 @@ export interface Stores<Client = unknown> extends AsyncDisposable {
   readonly inbox: Inbox<Client>
   readonly outbox: Outbox
   /**
-   * Runs work in a transaction: commits if it resolves, rolls back if it throws or rejects. Inside the work, use only `tx`; do not
+   * Runs work in a transaction: commits if it returns or resolves, rolls back if it throws or rejects. Inside the work, use only `tx`; do not
    * use `tx` afterwards. Other readers see nothing before the commit, and listeners are called after it.
    *
    * @returns the result of the work.
@@ -33,7 +33,7 @@ export interface Stores<Client = unknown> extends AsyncDisposable {
    *   await tx.client.query('update accounts set balance = balance - $1', [order.total])
    * })
    */
-  transaction<T>(work: (tx: StoreTransaction<Client>) => Promise<T>): Promise<T>
+  transaction<T>(work: (tx: StoreTransaction<Client>) => T | Promise<T>): Promise<T>
   /**
    * A projection whose handlers write in the transaction that also moves the checkpoint: each event has its effect exactly
    * once, whatever crashes. Pass it to the `subscribe` of a manager that has the `checkpoints` of these stores, and their

@@ -2,22 +2,17 @@ import { randomUUID } from 'node:crypto'
 import {
   type DeadLetterReason,
   type OutgoingMessage,
+  type PresenceReport,
   type ReplayRequest,
   replayDestination,
   type StoredDeadLetter,
   type Wait,
 } from '../transport/index.ts'
 import { FRESH, MemoryGroup } from './memory-group.ts'
-import type { PendingMessage, RawMessage, StoredMessage } from './memory-message.ts'
+import type { ParkedDeadLetter, PendingMessage, RawMessage, StoredMessage } from './memory-message.ts'
 import { MemoryRates } from './memory-rates.ts'
 import { aggregatesOf, waitingIn } from './memory-shares.ts'
 import type { MemoryWaits } from './memory-waits.ts'
-
-interface ParkedDeadLetter extends StoredDeadLetter {
-  readonly original: StoredMessage
-  /** Its places among the messages that keep their order, by the names of the handlers. */
-  readonly places: ReadonlyMap<string, string>
-}
 
 export type { RawMessage } from './memory-message.ts'
 
@@ -34,6 +29,8 @@ export class MemoryBroker {
   readonly rates = new MemoryRates()
   /** @internal The texts that operators have written for groups. */
   readonly controls = new Map<string, string>()
+  /** @internal The reports of the processes, by their ids. */
+  readonly reports = new Map<string, PresenceReport & { readonly seenAt: number }>()
   #nextId = 1
   #isDown = false
 

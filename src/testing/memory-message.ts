@@ -1,5 +1,5 @@
 import type { EncodedMessage, MessageHeaders } from '../codec/index.ts'
-import type { ReplayHistory, ReplayTarget } from '../transport/index.ts'
+import type { ReplayHistory, ReplayTarget, StoredDeadLetter } from '../transport/index.ts'
 
 /** A message of a `MemoryBroker`'s log. */
 export interface StoredMessage {
@@ -27,4 +27,11 @@ export interface PendingMessage extends StoredMessage {
 /** A message for `MemoryBroker.publishRaw`, as any other producer might write it. */
 export interface RawMessage extends EncodedMessage {
   readonly key?: string
+}
+
+/** A dead letter, with its message. */
+export interface ParkedDeadLetter extends StoredDeadLetter {
+  readonly original: StoredMessage
+  /** Its places among the messages that keep their order, by the names of the handlers. */
+  readonly places: ReadonlyMap<string, string>
 }

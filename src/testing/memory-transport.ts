@@ -6,6 +6,7 @@ import type {
   GroupTypeStore,
   Intake,
   OutgoingMessage,
+  PresenceStore,
   PublishFailure,
   RateStore,
   StoredDeadLetter,
@@ -47,6 +48,7 @@ export class MemoryTransport implements Transport {
   #consumption: MemoryConsumption | undefined
   #wasDown = false
   #isClosed = false
+  #isCrashed = false
 
   constructor(
     broker: MemoryBroker,
@@ -126,6 +128,10 @@ export class MemoryTransport implements Transport {
     })
   }
 
+  loadPresence(): Promise<PresenceStore> {
+    return Promise.resolve(presenceOf(this.#broker, () => this.#isCrashed))
+  }
+
   loadControl(): Promise<GroupControlStore> {
     return Promise.resolve(controlOf(this.#broker, this.#group))
   }
@@ -138,6 +144,7 @@ export class MemoryTransport implements Transport {
 
   /** Stops the consumer as a killed process would; its messages are redelivered to others. */
   crash(): void {
+    this.#isCrashed = true
     this.#consumption?.crash()
   }
 
@@ -195,6 +202,27 @@ function controlOf(broker: MemoryBroker, ownGroup: string): GroupControlStore {
       else broker.controls.set(group, text)
       return Promise.resolve()
     },
+  }
+}
+
+/** @param isGone - true for a process that was killed, which reports nothing any more. */
+function presenceOf(broker: MemoryBroker, isGone: () => boolean): PresenceStore {
+  const { reports } = broker
+  const attempt = <T>(work: () => T) => (broker.isDown ? unreachable() : Promise.resolve(work()))
+  return {
+    write: (report) =>
+      attempt(() => {
+        if (!isGone()) reports.set(report.id, { ...report, seenAt: Date.now() })
+      }),
+    remove: (id) =>
+      attempt(() => {
+        if (!isGone()) reports.delete(id)
+      }),
+    list: () =>
+      attempt(() => {
+        const living = [...reports.values()].filter(({ seenAt, ttlMs }) => seenAt + ttlMs > Date.now())
+        return living.map(({ text, seenAt }) => ({ text, seenAt: new Date(seenAt) }))
+      }),
   }
 }
 

@@ -28,6 +28,7 @@ export {
 } from './errors.ts'
 export type { GroupProgress, HandlerWait } from './group-progress.ts'
 export type { BusNotice, BusNoticeListener } from './notices.ts'
+export type { PresenceRecord, PresenceReport, PresenceStore } from './presence.ts'
 export type { RateStore } from './rates.ts'
 export { type ReplayDestination, replayDestination } from './replay-destination.ts'
 export {

@@ -11,8 +11,8 @@
  * - `partitionsAdded`: a topic has more partitions than before (Kafka), so new events of an aggregate may go to another
  *   partition and be handled before older ones; `detail` has the numbers.
  * - `trimmingHeldBack`: `group` does not acknowledge entries, so the stream cannot be trimmed (Redis); it may be abandoned.
- * - `unassigned`: the consumer is a member of its group and has no partition of its stream (Kafka), so it receives no
- *   events; `detail` says what may be the cause.
+ * - `unassigned`: the consumer has no partition of its stream (Kafka), because its group assigned none to it or its join takes
+ *   long, so it receives no events; `detail` says what may be the cause.
  * - `consumerNameTaken`: another live process uses this consumer's name in the group (Redis), so the two processes take
  *   over each other's messages; `detail` says what to do.
  * - `orderingDiffers`: another living consumer of the group has another `ordering` (Redis), so the events of an aggregate are

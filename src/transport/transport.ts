@@ -5,6 +5,7 @@ import type { GroupControlStore } from './control.ts'
 import type { DeadLetterReason, DeadLetterStore } from './dead-letter-store.ts'
 import type { IncomingMessage } from './incoming-message.ts'
 import type { BusNotice } from './notices.ts'
+import type { PresenceStore } from './presence.ts'
 import type { RateStore } from './rates.ts'
 import type { ReplayTarget } from './replay-headers.ts'
 import type { Wait, WaitingStore } from './waiting.ts'
@@ -184,6 +185,8 @@ export interface Transport {
   readonly system: string
   /** The stream, exchange or topic that events are published to. */
   readonly destination: string
+  /** Name of the consumer of this bus, as the broker shows it. Default: the host name and the process id. */
+  readonly consumerName?: string | undefined
   /** Address for spans and metrics; undefined if there are several. */
   readonly server?: ServerAddress | undefined
   readonly deadLetters: DeadLetterStore
@@ -238,6 +241,12 @@ export interface Transport {
    * Loads what keeps the pauses of consumer groups. Called after `connect`. Without it, groups cannot be paused.
    */
   loadControl?(): Promise<GroupControlStore>
+
+  /**
+   * Loads what keeps the reports of processes for `bus.admin.consumers`. Called after `connect`. Without it, processes report
+   * nothing.
+   */
+  loadPresence?(): Promise<PresenceStore>
 
   /** Loads the checks of `bus.admin.diagnose`, without connecting this transport. Without it, `diagnose` refuses. */
   loadCheckup?(): Promise<TransportCheckup>

@@ -19,7 +19,8 @@ const TRACES = {
     const client = await connectClient()
     const groups = await client.sendCommand(['XINFO', 'GROUPS', `${scope}:stream`])
     const keys = await client.sendCommand(['KEYS', `${scope}:*`])
-    return [...Object(groups), ...Object(keys)].filter((key) => key !== `${scope}:stream`)
+    const isLasting = (key: string) => !key.startsWith(`${scope}:stream:presence`)
+    return [...Object(groups), ...Object(keys)].filter((key) => key !== `${scope}:stream` && isLasting(key))
   },
   rabbitmq: async (scope: string, group: string) => {
     const connection = await connect(inject('rabbitmqUrl'))
@@ -37,7 +38,9 @@ const TRACES = {
     administer(inject('kafkaBootstrapServers'), async (admin) => {
       const topics = await admin.listTopics()
       const groups = [...(await admin.listGroups()).keys()]
-      const others = topics.filter((topic) => topic.startsWith(scope) && topic !== `${scope}.stream`)
+      // All processes share these two topics.
+      const shared = [`${scope}.stream`, `${scope}.stream.presence`]
+      const others = topics.filter((topic) => topic.startsWith(scope) && !shared.includes(topic))
       return [...others, ...groups.filter((name) => name === group)]
     }),
 } as const

@@ -100,7 +100,7 @@ it('measures lag, age and dead letters, which degrade it beyond the limits given
 
   expect(health).toMatchObject({ status: 'up', checks: { lag: { value: 2 }, deadLetters: { value: 1 } } })
   expect(health.checks.lastError).toMatchObject({ status: 'up', at: expect.any(Date) })
-  expect(health.checks.lastError.detail).toContain('out of paper')
+  expect(health.checks.lastError.detail).toBe('Error: out of paper')
   expect(strict).toMatchObject({
     status: 'degraded',
     checks: {

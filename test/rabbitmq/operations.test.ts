@@ -100,7 +100,8 @@ it('leaves every queue as it was after an operator has looked, and needs a journ
   await bus.publish(Array.from({ length: 2500 }, () => orderCreated()))
   const state = async () => {
     const rows = await ctl('list_queues', 'name', 'messages_ready', 'messages_unacknowledged', 'consumers')
-    const isShown = (row: string) => row.startsWith(exchangeName) && !row.includes('.journal')
+    // Reports of processes expire.
+    const isShown = (row: string) => row.startsWith(exchangeName) && !/\.(?:journal|presence)\b/.test(row)
     return rows.split('\n').filter(isShown).toSorted()
   }
   const before = await state()
@@ -259,10 +260,13 @@ it('leaves no queue and no exchange of a deleted group, but those of its dead le
   // The queue of the announced types expires by itself.
   expect(own.filter((name) => !name.includes('.types.')).toSorted()).toEqual([
     `${exchangeName}.letters.dlq`,
+    `${exchangeName}.presence`,
     `${exchangeName}_dlq.groups`,
   ])
   const exchanges = (await ctl('list_exchanges', 'name')).split('\n')
-  expect(exchanges.filter((name) => name.startsWith(`${exchangeName}.`))).toEqual([])
+  expect(exchanges.filter((name) => name.startsWith(`${exchangeName}.`))).toEqual([
+    `${exchangeName}.presence`,
+  ])
 })
 
 it('has no heartbeat if it is switched off, and a generated name if none is given', async () => {
@@ -392,6 +396,26 @@ it('names the missing permission, and does not retry', async () => {
   expect(error).toMatchObject({ code: 'AUTHENTICATION_FAILED', retryable: false })
   expect(String(error)).toMatch(/does not permit .* access to exchange 'test-/)
   expect(String(error)).not.toContain('hunter2')
+})
+
+it('publishes as before if it has no right to report itself', async () => {
+  const exchangeName = freshName()
+  await ctl('add_user', 'silent', 'secret')
+  await ctl('set_permissions', 'silent', `^${exchangeName}$`, `^${exchangeName}$`, '^$')
+  const url = new URL(rabbitmqUrl)
+  url.username = 'silent'
+  url.password = 'secret'
+  const logger = new RecordingLogger()
+  const bus = createBus({ rabbitmqUrl: url.href, exchangeName, presenceIntervalMs: 100, logger })
+  await bus.publish([orderCreated()])
+  await until('the refusal', () =>
+    logger.lines.some(({ message }) => message.startsWith('presence of this process')),
+  )
+  await bus.publish([orderCreated()])
+  expect(logger.lines.filter(({ level }) => level === 'warn' || level === 'error')).toMatchObject([
+    { message: expect.stringMatching(/no queue/) },
+  ])
+  expect((await bus.health()).status).toBe('up')
 })
 
 it('names the right that a worker of partitions misses, instead of standing by', async () => {

@@ -66,6 +66,9 @@ describe('defaults', () => {
       certFile: undefined,
       keyFile: undefined,
       // Options that eventsource-py lacks.
+      presenceIntervalMs: 10_000,
+      programName: undefined,
+      programVersion: undefined,
       retryDelaysMs: undefined,
       retryIf: undefined,
       discardIf: undefined,
@@ -109,6 +112,7 @@ describe('defaults', () => {
         journal: 'events.journal',
         typesExchange: 'events.default.types',
         partitionExchange: 'events.default.partitions',
+        presence: 'events.presence',
         lockQueue: 'events.default.lock',
       },
       isPartitioned: false,

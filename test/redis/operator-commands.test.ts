@@ -21,7 +21,7 @@ async function scene() {
   reports.startConsumingInBackground()
   await reports.whenConsuming()
   await reports.shutdown()
-  const bus = createBus({ streamPrefix, consumerGroup: 'billing' })
+  const bus = createBus({ streamPrefix, consumerGroup: 'billing', presenceIntervalMs: 500 })
   bus.subscribe(OrderCreated, (event) => void handled.push(event.eventId), { name: 'charge' })
   bus.startConsumingInBackground()
   await bus.whenConsuming()
@@ -55,6 +55,29 @@ it('lists the groups, checks their lag, and deletes one that has no members', as
     stderr: 'deleted the group reports',
   })
   expect(JSON.parse((await run('groups', '--json')).stdout).groups).toHaveLength(1)
+})
+
+it('lists the living consumers, and draws who publishes and handles what', async () => {
+  const { run, bus } = await scene()
+  await waitFor(async () => (await bus.admin.topology()).producers.length === 1)
+  const table = await run('consumers')
+  expect(table).toMatchObject({ code: 0, stderr: '' })
+  expect(table.stdout).toMatch(/^GROUP +CONSUMER +HOST +PID +PROGRAM +EVENTSPINE +RUNS FOR/m)
+  expect(table.stdout).toMatch(new RegExp(`^billing .* ${process.pid} .* charge \\(OrderCreated\\)$`, 'm'))
+  const { consumers } = JSON.parse((await run('consumers', 'billing', '--json')).stdout)
+  expect(consumers).toMatchObject([{ group: 'billing', pid: process.pid, paused: false }])
+  expect(await run('consumers', 'biling')).toMatchObject({ code: 4 })
+
+  const { stdout } = await run('topology')
+  expect(stdout).toMatch(/^billing +publishes +OrderCreated, OrderShipped$/m)
+  expect(stdout).toMatch(/^billing: charge +handles +OrderCreated$/m)
+  const { topology } = JSON.parse((await run('topology', '--format', 'json')).stdout)
+  expect(topology.events).toEqual(['OrderCreated', 'OrderShipped'])
+  const mermaid = (await run('topology', '--format', 'mermaid')).stdout.split('\n')
+  expect(mermaid).toEqual(expect.arrayContaining(['flowchart LR', '  p0 --> e0', '  e0 --> h0']))
+  const dot = (await run('topology', '--format', 'dot')).stdout.split('\n')
+  expect(dot).toEqual(expect.arrayContaining(['    h0 [label="charge", shape=component]', '  e0 -> h0']))
+  expect(await run('topology', '--format', 'svg')).toMatchObject({ code: 2 })
 })
 
 it('pauses and resumes a group in all processes, and moves one without members', async () => {
@@ -247,6 +270,8 @@ it('has examples that run', async () => {
   const { run, events } = await scene()
   const examples = examplesOf(
     'groups',
+    'consumers',
+    'topology',
     'pause',
     'resume',
     'seek',
@@ -258,7 +283,7 @@ it('has examples that run', async () => {
     'exporter',
     'ui',
   )
-  expect(examples).toHaveLength(14)
+  expect(examples).toHaveLength(17)
   for (const example of examples) {
     // The check finds nothing; the id is that of an event of the scene.
     const words = wordsOf(example.replace(/[0-9a-f-]{36}/, events[0]?.eventId ?? ''))

@@ -36,6 +36,7 @@ it('needs no command that docs/redis.md does not list', async () => {
   await waitFor(() => seen.length === 3)
   await bus.recoverPendingMessages({ minIdleTimeMs: 0 })
   await bus.getStreamInfo()
+  expect(await bus.admin.consumers()).toMatchObject([{ name: 'worker-0', pid: process.pid }])
   await bus.shutdown()
 
   const denied = await admin.sendCommand(['ACL', 'LOG'])

@@ -234,9 +234,12 @@ describe('transactions', () => {
   it('provide a connection, so that tables of the user change together with the events or not at all', async () => {
     await using scene = withFile()
     const stores = scene.open()
-    await stores.transaction(
-      async ({ client }) => void client.exec('create table sums (total integer) strict'),
-    )
+    await stores.transaction(({ client }) => client.exec('create table sums (total integer) strict'))
+    const failing = stores.transaction(({ client }) => {
+      client.exec('insert into sums values (9)')
+      throw new Error('not asynchronous')
+    })
+    await expect(failing).rejects.toThrow('not asynchronous')
     const pay = (amount: number, isAllowed: boolean) =>
       stores.transaction(async (tx) => {
         tx.client.prepare('insert into sums values (?)').run(amount)

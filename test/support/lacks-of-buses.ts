@@ -20,6 +20,7 @@ export const LACKS = {
     orderedWaits: 'publishes that overlap run side by side',
     groupRate: 'there is no group',
     control: 'there is no group',
+    presence: 'it lives in one process',
     seeking: 'there is no group',
     deadLetters: 'the publisher still has the event',
     wire: 'events are passed on as objects',

@@ -11,6 +11,7 @@ import {
   type Intake,
   orderingOf,
   type PartitionOptions,
+  type PresenceStore,
   partitionDefaults,
   partitionRules,
   type ReplayRequest,
@@ -65,6 +66,7 @@ function pretendingToBe(whole: Transport, parts: Partial<Transport>): Transport 
     consume: (intake) => whole.consume(intake),
     lag: () => whole.lag(),
     loadAdmin: () => adminOf(whole),
+    loadPresence: () => presenceOf(whole),
     close: (signal) => whole.close(signal),
     ...parts,
   }
@@ -212,4 +214,21 @@ export function controlling(
 async function controlOf(whole: Transport): Promise<GroupControlStore> {
   if (whole.loadControl === undefined) throw new Error('this transport keeps no pauses')
   return whole.loadControl()
+}
+
+/** Keeps the reports of processes in another way than a transport should. */
+export function presenting(
+  change: (presence: PresenceStore, broker: MemoryBroker) => Partial<PresenceStore>,
+): Sabotage {
+  return (whole, broker) => ({
+    loadPresence: async () => {
+      const presence = await presenceOf(whole)
+      return { ...presence, ...change(presence, broker) }
+    },
+  })
+}
+
+async function presenceOf(whole: Transport): Promise<PresenceStore> {
+  if (whole.loadPresence === undefined) throw new Error('this transport keeps no reports')
+  return whole.loadPresence()
 }

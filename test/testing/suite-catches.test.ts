@@ -19,6 +19,7 @@ import {
   controlling,
   delivering,
   faulty,
+  presenting,
   pretendingConsumption,
   pretendingDelivery,
   pretendingStore,
@@ -100,6 +101,8 @@ function postponing(
 }
 
 const SEEKS = 'moves a consumer group to a position, a time or an end, while no member of it lives'
+const CONSUMERS = 'lists the living consumers of all groups, and a stopped one no longer'
+const TOPOLOGY = 'reports who publishes what, and which handler publishes in turn'
 const PAUSES = 'pauses a consumer group in all processes, also in those that start later, until it is resumed'
 const RUNNING_HANDLERS =
   'lets running handlers end when a consumer group is paused, and starts no further attempt'
@@ -276,6 +279,44 @@ const FAULTS: readonly Fault[] = [
       },
     })),
     caughtBy: [SEEKS],
+  },
+  {
+    what: 'keeps the report of a process that has stopped',
+    sabotage: presenting(() => ({ remove: () => Promise.resolve() })),
+    caughtBy: [CONSUMERS],
+  },
+  {
+    what: 'keeps the report of a process that was killed',
+    sabotage: presenting((presence) => ({
+      write: (report) => presence.write({ ...report, ttlMs: Number.POSITIVE_INFINITY }),
+    })),
+    caughtBy: ['lists a killed consumer until it has missed three reports'],
+  },
+  {
+    what: 'keeps one report for all processes',
+    sabotage: presenting((presence) => ({
+      write: (report) => presence.write({ ...report, id: 'the only one' }),
+    })),
+    caughtBy: [CONSUMERS, TOPOLOGY],
+  },
+  {
+    what: 'publishes reports as messages',
+    sabotage: presenting((presence, broker) => ({
+      write: (report) => {
+        broker.publishRaw({ headers: {}, body: Buffer.from(report.text) })
+        return presence.write(report)
+      },
+    })),
+    caughtBy: [CONSUMERS],
+  },
+  {
+    what: 'takes no reports of a bus that only publishes',
+    sabotage: presenting((presence) => ({
+      write: async (report) => {
+        if (report.isConsumer) await presence.write(report)
+      },
+    })),
+    caughtBy: [TOPOLOGY],
   },
   {
     what: 'ignores a pause',

@@ -50,10 +50,6 @@ defineEvent({ type: 'Bad', aggregateType: 'Order', schema: takenInUnion })
 // refused: Argument of type '3' is not assignable to parameter of type '2'
 export const gap = firstVersion<{ price: number }>().to(3, (v1) => v1)
 const wrongEnd = firstVersion<{ price: number }>().to(2, ({ price }) => ({ price }))
+const inCents = z.object({ cents: z.number() })
 // refused: upcasts|cents|not assignable
-defineEvent({
-  type: 'Priced',
-  aggregateType: 'P',
-  schema: z.object({ cents: z.number() }),
-  upcasts: wrongEnd,
-})
+defineEvent({ type: 'Priced', aggregateType: 'P', schema: inCents, upcasts: wrongEnd })

@@ -5,6 +5,8 @@ import type { GroupPause } from '../../transport/control.ts'
 import type { Actor } from '../audit.ts'
 import type { EventExplanation, ExplainOptions } from '../event-explanation.ts'
 import type { Finding } from '../finding.ts'
+import type { ConsumerInfo } from '../presence/report.ts'
+import type { Topology } from './topology.ts'
 
 /** Where the metrics of the groups go. */
 export interface ObserveOptions {
@@ -31,6 +33,27 @@ export interface BusAdmin {
 
   /** One consumer group. @throws GroupNotFoundError if no such group has ever consumed. @throws ConnectionError */
   group(name: string): Promise<GroupInfo>
+
+  /**
+   * The living consumers, of all groups or of one, in all processes, as they report themselves about every ten seconds
+   * (`presenceIntervalMs`). A consumer that stops is gone at once, a killed one after three intervals. Consumers of other
+   * libraries, and those whose user may not store a report, are not among them; `groups` counts these, too.
+   *
+   * @returns sorted by group and name.
+   * @throws GroupNotFoundError if no such group has ever consumed. @throws ConnectionError
+   * @example
+   * for (const { name, programVersion, handlers } of await bus.admin.consumers('billing')) {
+   *   console.log(name, programVersion, handlers)
+   * }
+   */
+  consumers(group?: string): Promise<readonly ConsumerInfo[]>
+
+  /**
+   * Who publishes what, which handlers get it, and what they publish in turn, as the living processes report it. A process
+   * reports the event types that it has published since its start, so one that has published nothing yet is no producer.
+   * @throws ConnectionError
+   */
+  topology(): Promise<Topology>
 
   /**
    * Deletes a consumer group: its position, its unhandled events and its waiting retries. Its dead letters stay. A

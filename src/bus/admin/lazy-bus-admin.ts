@@ -5,14 +5,17 @@ import type { Logger } from '../../observability/logger.ts'
 import type { GroupInfo, SeekOutcome, TransportAdmin } from '../../transport/admin.ts'
 import type { TransportCheckup } from '../../transport/checkup.ts'
 import type { GroupControlStore, GroupPause } from '../../transport/control.ts'
+import type { PresenceStore } from '../../transport/presence.ts'
 import type { Transport } from '../../transport/transport.ts'
 import type { Actor, AuditTrail } from '../audit.ts'
 import type { EventExplanation, ExplainOptions, LetterSource } from '../event-explanation.ts'
 import type { Finding } from '../finding.ts'
+import type { ConsumerInfo } from '../presence/report.ts'
 import type { MessagingTarget } from '../telemetry/bus-spans.ts'
 import type { MessageReader } from './browsed-message.ts'
 import type { BusAdmin, ObserveOptions, SeekOptions } from './bus-admin.ts'
 import type { Operator } from './operator.ts'
+import type { Topology } from './topology.ts'
 
 export interface LazyBusAdminParts {
   readonly connect: () => Promise<void>
@@ -21,6 +24,8 @@ export interface LazyBusAdminParts {
   readonly audit: AuditTrail
   /** Undefined if groups cannot be paused. */
   readonly loadControl: (() => Promise<GroupControlStore>) | undefined
+  /** Undefined if processes report nothing. */
+  readonly loadPresence: (() => Promise<Pick<PresenceStore, 'list'>>) | undefined
   /** Loads the checks of the broker, without a connection; undefined if there is nothing to check. */
   readonly loadCheckup: () => Promise<TransportCheckup | undefined>
   readonly logger: Logger
@@ -65,6 +70,14 @@ export class LazyBusAdmin implements BusAdmin {
     return (await this.#admin()).seek(group, to, options)
   }
 
+  async consumers(group?: string): Promise<readonly ConsumerInfo[]> {
+    return (await this.#admin()).consumers(group)
+  }
+
+  async topology(): Promise<Topology> {
+    return (await this.#admin()).topology()
+  }
+
   async *browse(query?: BrowseQuery): AsyncGenerator<BrowsedEvent> {
     yield* (await this.#admin()).browse(query)
   }
@@ -101,10 +114,10 @@ export class LazyBusAdmin implements BusAdmin {
   }
 
   async #load(): Promise<Operator> {
-    const { load, reader, loadControl } = this.#parts
-    const loading = [import('./operator.ts'), load(), reader(), loadControl?.()] as const
-    const [loaded, transport, read, control] = await Promise.all(loading)
-    return new loaded.Operator({ ...this.#parts, transport, reader: read, control })
+    const { load, reader, loadControl, loadPresence } = this.#parts
+    const loading = [import('./operator.ts'), load(), reader(), loadControl?.(), loadPresence?.()] as const
+    const [loaded, transport, read, control, presence] = await Promise.all(loading)
+    return new loaded.Operator({ ...this.#parts, transport, reader: read, control, presence })
   }
 }
 

@@ -15,21 +15,26 @@ import { ConfigError } from '../../errors.ts'
 import { booleanOption, objectWith, optional, resolveOptions, suggestion } from '../../kit/options.ts'
 import type { GroupInfo, MessageScan, SeekOutcome, TransportAdmin } from '../../transport/admin.ts'
 import type { GroupControlStore, GroupPause } from '../../transport/control.ts'
+import type { PresenceStore } from '../../transport/presence.ts'
 import { type Actor, type AuditTrail, actorDefaults, actorRules, currentUser } from '../audit.ts'
 import { GroupInUseError, GroupNotFoundError } from '../errors.ts'
 import type { EventExplanation, ExplainOptions, LetterSource } from '../event-explanation.ts'
 import { readPause, writePause } from '../group-pause.ts'
+import { type BusReport, type ConsumerInfo, readReport } from '../presence/report.ts'
 import { type MessagingTarget, targetAttributes } from '../telemetry/bus-spans.ts'
 import { type MessageReader, readPages } from './browsed-message.ts'
 import type { BusAdmin, ObserveOptions, SeekOptions } from './bus-admin.ts'
 import { explainEvent } from './explain.ts'
 import { observeGroups } from './group-metrics.ts'
+import { consumersOf, type Topology, topologyOf } from './topology.ts'
 
 export interface OperatorParts {
   readonly transport: TransportAdmin
   readonly audit: AuditTrail
   /** Undefined if groups cannot be paused. */
   readonly control: GroupControlStore | undefined
+  /** Undefined if processes report nothing. */
+  readonly presence: Pick<PresenceStore, 'list'> | undefined
   readonly reader: MessageReader
   readonly target: MessagingTarget
   readonly meter: Meter | undefined
@@ -102,6 +107,22 @@ export class Operator implements Omit<BusAdmin, 'diagnose'> {
     if (found !== undefined) return found
     const known = groups.map((group) => group.name)
     throw new GroupNotFoundError(name, known.length === 0 ? ' (there are none)' : suggestion(name, known))
+  }
+
+  async consumers(group?: string): Promise<readonly ConsumerInfo[]> {
+    const found = consumersOf(await this.#reports(), group)
+    // A group without consumers is distinguished from a misspelt one.
+    if (group !== undefined && found.length === 0) await this.group(group)
+    return found
+  }
+
+  async topology(): Promise<Topology> {
+    return topologyOf(await this.#reports())
+  }
+
+  async #reports(): Promise<readonly BusReport[]> {
+    const records = (await this.#parts.presence?.list()) ?? []
+    return records.flatMap(({ text, seenAt }) => readReport(text, seenAt) ?? [])
   }
 
   async deleteGroup(name: string, actor: Actor = {}): Promise<GroupInfo> {

@@ -29,6 +29,7 @@ export class ConsumerLifecycle {
   readonly #parts: ConsumerLifecycleParts
   readonly #whenConsuming = new ResettablePromise()
   #run: RunningConsumer | undefined
+  #since: Date | undefined
   #stopRequested = new AbortController()
   /** The stop signal of the background start that is in progress. */
   #backgroundStart: AbortSignal | undefined
@@ -41,6 +42,16 @@ export class ConsumerLifecycle {
 
   get isConsuming(): boolean {
     return this.#run?.isRunning ?? false
+  }
+
+  /** When the consumption was started that runs or ends; undefined if there is none. */
+  get since(): Date | undefined {
+    return this.#since
+  }
+
+  /** True if the consumption has noticed that the group is paused. */
+  get isPaused(): boolean {
+    return this.#run?.isPaused === true
   }
 
   /** True if deliveries can arrive; undefined if the bus is not supposed to consume. */
@@ -136,6 +147,7 @@ export class ConsumerLifecycle {
   #startRun(): RunningConsumer {
     const run = this.#createRun()
     this.#run = run
+    this.#since = new Date()
     this.#whenConsuming.reset()
     void run.started.then(
       () => run.isRunning && this.#whenConsuming.resolve(),
@@ -143,6 +155,7 @@ export class ConsumerLifecycle {
     )
     const forget = () => {
       this.#run = undefined
+      this.#since = undefined
       this.#whenConsuming.reset()
     }
     run.finished.then(forget, forget)

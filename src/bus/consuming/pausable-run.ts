@@ -20,7 +20,7 @@ export interface PausableRunParts {
 export type RunningConsumer = Pick<
   ConsumerRun,
   'started' | 'finished' | 'isRunning' | 'isFlowing' | 'idleReason' | 'oldestTakenAt' | 'isStopping' | 'stop'
->
+> & { readonly isPaused?: boolean }
 
 /**
  * A consumption of a group that can be paused. It consists of one run after another, with a pause between two, or of one run
@@ -70,6 +70,10 @@ export class PausableRun implements RunningConsumer {
 
   get isFlowing(): boolean {
     return this.isRunning && (this.#watch?.pause !== undefined || this.#run?.isFlowing === true)
+  }
+
+  get isPaused(): boolean {
+    return this.#watch?.pause !== undefined
   }
 
   get idleReason(): string | undefined {

@@ -147,7 +147,7 @@ export class Settling {
     const { enableDlq, counters, held, logger, metrics } = this.#parts
     if (!(await this.#passOn(delivery, [...(reason.parkedFor ?? []), ...waiting]))) return
     const fields = logFields(delivery, event, reason)
-    counters.failed(new Error(fields.error))
+    counters.failed(Object.assign(new Error(reason.errorMessage), { name: reason.errorName }))
     if (enableDlq) {
       const isStored = await this.#retryUntilDone('dead-lettering failed', delivery, () =>
         delivery.deadLetter(reason),

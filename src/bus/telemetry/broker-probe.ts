@@ -3,6 +3,11 @@ import type { HandlerRegistry } from '../../handling/handler-registry.ts'
 import { settledWithin } from '../../kit/time.ts'
 import type { Transport } from '../../transport/transport.ts'
 import type { WaitingStore } from '../../transport/waiting.ts'
+import type { BusCounters } from './bus-counters.ts'
+import type { MetricProbes } from './metric-instruments.ts'
+
+/** Maximum time that the collection of metrics waits for an answer of the broker, in milliseconds. */
+const METRICS_TIMEOUT_MS = 2000
 
 /** The response of the broker, or the reason why there is none. */
 export type ProbeAnswer<T> = { readonly value: T } | { readonly error: Error }
@@ -25,6 +30,21 @@ export class BrokerProbe {
     this.#transport = transport
     this.#group = group
     this.#handlers = handlers
+  }
+
+  /** What the metrics of the bus read. Those of the broker are unknown while the bus does not consume. */
+  metrics(counters: BusCounters, isConsuming: () => boolean): MetricProbes {
+    const whileConsuming = (ask: (timeoutMs: number) => Promise<number | undefined>) => () =>
+      isConsuming() ? ask(METRICS_TIMEOUT_MS) : Promise.resolve(undefined)
+    return {
+      inFlight: () => counters.inFlight,
+      skipped: () => counters.eventsSkipped,
+      reconnections: () => counters.reconnections,
+      pausedHandlers: () => counters.pausedHandlers.size,
+      lag: whileConsuming((timeoutMs) => this.lag(timeoutMs)),
+      waiting: whileConsuming((timeoutMs) => this.waiting(timeoutMs)),
+      oldestWaitingMs: whileConsuming((timeoutMs) => this.oldestWaitingMs(timeoutMs)),
+    }
   }
 
   /** Number of messages that wait for the group; undefined if the broker does not report it within `timeoutMs`. */

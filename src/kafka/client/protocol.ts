@@ -164,6 +164,7 @@ export interface DescribeGroupsResponse {
     readonly authorizedOperations: number
     readonly members: readonly {
       readonly clientId: string
+      readonly clientHost: string
       readonly memberMetadata: Buffer
       readonly memberAssignment: Buffer
     }[]

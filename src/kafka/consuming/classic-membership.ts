@@ -4,7 +4,8 @@ import { type TopicPartition, without } from '../client/topic-partition.ts'
 import { CODE, isPassing, isRetryable, refusal } from '../errors.ts'
 import { assignPartitions, groupByTopic, memberDataOf, membersOf, ungroup } from './classic-assignment.ts'
 import { groupDataOf } from './group-types.ts'
-import { beatUntil, withHeartbeats } from './heartbeats.ts'
+import { withHeartbeats } from './heartbeats.ts'
+import { watchJoin } from './join-watch.ts'
 import { MemberSession } from './member-session.ts'
 import {
   GroupError,
@@ -31,6 +32,8 @@ export class ClassicMembership implements Membership, MembershipProtocol {
   readonly #session: MemberSession
   readonly #isEager: boolean
   #memberId = ''
+  /** Ends when the request for the id is answered or has failed. */
+  #gettingId: Promise<void> = Promise.resolve()
   #generation = -1
   #isMember = false
   #owned: readonly TopicPartition[] = []
@@ -68,6 +71,7 @@ export class ClassicMembership implements Membership, MembershipProtocol {
 
   async leave(): Promise<void> {
     this.#loop.stop()
+    await this.#gettingId
     const memberId = this.#memberId
     // A static member does not leave: it keeps its partitions if it returns within the session timeout.
     if (memberId !== '' && this.#instance === null) {
@@ -126,9 +130,9 @@ export class ClassicMembership implements Membership, MembershipProtocol {
       if (OTHER_PROTOCOL.has(error.errorCode)) return this.#waitForOthers(error.errorCode)
       const isEvicted = NOT_A_MEMBER.has(error.errorCode)
       if (isEvicted) this.#onEvicted()
-      if (isEvicted || error.errorCode === CODE.REBALANCE_IN_PROGRESS) {
-        return failures > 1 ? READ_BACKOFF.backoff(failures) : 0
-      }
+      const isRebalancing = error.errorCode === CODE.REBALANCE_IN_PROGRESS
+      if (failures > QUIET_FAILURES && !isRebalancing) this.#reportRefusal(error.errorCode)
+      if (isEvicted || isRebalancing) return failures > 1 ? READ_BACKOFF.backoff(failures) : 0
     } else if (!isRetryable(error)) {
       listener.onFailure(error)
       this.#loop.firstAssignment.reject(error)
@@ -149,9 +153,13 @@ export class ClassicMembership implements Membership, MembershipProtocol {
 
   /** A release that changes the assignor replaces the members one by one. */
   #waitForOthers(errorCode: number): number {
+    this.#reportRefusal(errorCode)
+    return OTHER_PROTOCOL_RETRY_MS
+  }
+
+  #reportRefusal(errorCode: number): void {
     const { listener, options } = this.#parts
     listener.onFailure(refusal(options.address, `Joining the group ${options.consumerGroup}`, errorCode))
-    return OTHER_PROTOCOL_RETRY_MS
   }
 
   #onEvicted(): void {
@@ -192,10 +200,8 @@ export class ClassicMembership implements Membership, MembershipProtocol {
       generationId: this.#owned.length > 0 ? this.#generation : -1,
     })
     const protocols = [{ name: options.partitionAssignor, metadata }]
-    const timeoutMs = Math.max(options.maxPollIntervalMs, options.sessionTimeoutMs) + options.requestTimeoutMs
-    for (;;) {
-      using _watch = this.#watchJoin()
-      const answer = await coordinator.request(
+    const send = (timeoutMs: number) =>
+      coordinator.request(
         'group',
         ({ joinGroup }) => joinGroup,
         [
@@ -210,15 +216,30 @@ export class ClassicMembership implements Membership, MembershipProtocol {
         ],
         timeoutMs,
       )
-      if (answer.errorCode === CODE.MEMBER_ID_REQUIRED) {
-        this.#memberId = answer.memberId
-        continue
-      }
-      this.#check(answer.errorCode, 'Joining')
-      this.#memberId = answer.memberId
-      this.#generation = answer.generationId
-      return answer
-    }
+    if (this.#memberId === '' && this.#instance === null) await this.#getMemberId(send)
+    // The member that has its id by now would delay the next join of the others until its session expires.
+    if (this.#loop.isStopped) throw new GroupError(CODE.UNKNOWN_MEMBER_ID)
+    using _watch = this.#watchJoin()
+    const longest = Math.max(options.maxPollIntervalMs, options.sessionTimeoutMs) + options.requestTimeoutMs
+    const answer = await send(longest)
+    this.#check(answer.errorCode, 'Joining')
+    this.#memberId = answer.memberId
+    this.#generation = answer.generationId
+    return answer
+  }
+
+  /** Gets an id for this member, which the coordinator assigns at once. The group waits for a join with it from then on. */
+  async #getMemberId(send: (timeoutMs: number) => Promise<JoinGroupResponse>): Promise<void> {
+    const answer = send(this.#parts.options.requestTimeoutMs)
+    this.#gettingId = answer.then(
+      ({ memberId }) => {
+        this.#memberId = memberId
+      },
+      () => undefined,
+    )
+    const { errorCode } = await answer
+    await this.#gettingId
+    if (errorCode !== CODE.MEMBER_ID_REQUIRED) this.#check(errorCode, 'Joining')
   }
 
   async #sync(
@@ -271,21 +292,18 @@ export class ClassicMembership implements Membership, MembershipProtocol {
     return errorCode
   }
 
-  /**
-   * The coordinator answers a join when all members have joined. Heartbeats on another connection check meanwhile that
-   * the coordinator is alive and this is still a member. If not, the join would wait in vain, so its connection is cut.
-   */
   #watchJoin(): Disposable {
-    const done = new AbortController()
-    const { coordinator, options } = this.#parts
-    const beat = async (): Promise<boolean> => {
-      const code = await this.#beat('commit').catch(() => CODE.COORDINATOR_NOT_AVAILABLE)
-      if (done.signal.aborted || code === CODE.NONE || code === CODE.REBALANCE_IN_PROGRESS) return true
-      await coordinator.cut('group')
-      return false
-    }
-    if (this.#isMember) void beatUntil(done.signal, { intervalMs: () => options.heartbeatIntervalMs, beat })
-    return { [Symbol.dispose]: () => done.abort() }
+    const { options, coordinator, listener } = this.#parts
+    return watchJoin({
+      options,
+      coordinator,
+      isMember: this.#isMember,
+      beat: () => this.#beat('commit'),
+      onSlow: (detail) => {
+        // A member that owns partitions consumes them meanwhile.
+        if (this.#owned.length === 0) listener.onWaiting(detail)
+      },
+    })
   }
 
   /** @throws GroupError if the member has to rejoin or retry; ConnectionError if the group refuses it permanently. */

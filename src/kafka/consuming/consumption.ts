@@ -25,6 +25,7 @@ import { IdleWatch } from './idle-watch.ts'
 import type { Membership, MembershipListener } from './membership.ts'
 import { NextMembership } from './next-membership.ts'
 import type { CommittedOffset } from './offsets.ts'
+import { PartitionStarts } from './partition-starts.ts'
 import { QUIET_FAILURES } from './quiet-failures.ts'
 import { StartOffsets } from './start-offsets.ts'
 import { SubscribedTopics } from './subscribed-topics.ts'
@@ -53,6 +54,7 @@ export class KafkaConsumption implements Consumption, PartitionOwner, Membership
   readonly #uncommitted = new Map<string, UncommittedWork>()
   readonly #topics: SubscribedTopics
   readonly #startOffsets: StartOffsets
+  readonly #starts: PartitionStarts
   readonly #membership: Membership
   readonly #commits: KafkaCommits
   readonly #fetcher: KafkaFetcher
@@ -76,6 +78,14 @@ export class KafkaConsumption implements Consumption, PartitionOwner, Membership
     })
     this.#idle = new IdleWatch({ group: options.consumerGroup, stream: options.topics.stream, host })
     this.#startOffsets = new StartOffsets({ options, cluster, topics, coordinator, host })
+    this.#starts = new PartitionStarts({
+      leaderOf: ({ topic, index }) => topics.cached(topic)?.leaders[index] ?? -1,
+      read: (assigned) => this.#startOffsets.of(assigned, this.#membership.identity),
+      own: (partition, start) => this.#own(partition, topics.cached(partition.topic)?.id ?? '', start),
+      onLate: () => this.#onOwned(),
+      onFailure,
+      released: this.#released.signal,
+    })
     const Protocol = protocolOf(options)
     this.#membership = new Protocol({
       options,
@@ -129,11 +139,10 @@ export class KafkaConsumption implements Consumption, PartitionOwner, Membership
     const { startFrom, metadataMaxAgeMs } = this.#parts.options
     if (!(await settledUntil(this.#topics.start(), stopped))) return
     try {
-      const noteLatest = () => this.#retry(() => this.#startOffsets.noteLatest())
-      if (startFrom === 'latest' && !(await settledUntil(noteLatest(), stopped))) return
+      if (startFrom === 'latest' && !(await settledUntil(this.#noteLatest(), stopped))) return
       if (!(await settledUntil(this.#membership.join(), stopped))) return
       // With groupProtocol 'consumer', a member without partitions is assigned nothing.
-      this.#idle.onAssigned([...this.#partitions.values()])
+      this.#idle.onAssigned([...this.#partitions.values(), ...this.#starts.pending])
     } catch (error) {
       await this.stopFetching()
       await this.#end()
@@ -227,17 +236,16 @@ export class KafkaConsumption implements Consumption, PartitionOwner, Membership
       partition.lose()
       this.#partitions.delete(key)
     }
-    const added = assigned.filter((partition) => !this.#partitions.has(partitionKey(partition)))
-    if (added.length > 0) await this.#retry(() => this.#take(added))
-    this.#commits.settleWaiters()
-    this.#commits.commitNow()
+    const isKnown = (key: string) => this.#partitions.has(key) || this.#starts.has(key)
+    const added = assigned.filter((partition) => !isKnown(partitionKey(partition)))
+    this.#starts.keepOnly(wanted)
+    if (added.length > 0) await this.#starts.take(added)
     this.#idle.onAssigned(assigned)
-    if (this.ownsReplays) this.#parts.waiting.onReady?.()
-    if (added.length > 0 || removed.length > 0) this.#fetcher.restart()
-    this.#pump.run()
+    this.#onOwned(added.length > 0 || removed.length > 0)
   }
 
   async onRevoked(revoked: readonly TopicPartition[]): Promise<void> {
+    this.#starts.drop(revoked)
     const partitions = revoked.flatMap((partition) => this.#partitions.get(partitionKey(partition)) ?? [])
     const { maxPollIntervalMs, requestTimeoutMs } = this.#parts.options
     await settledWithin(Promise.all(partitions.map((partition) => partition.revoke())), maxPollIntervalMs)
@@ -266,6 +274,10 @@ export class KafkaConsumption implements Consumption, PartitionOwner, Membership
     this.#parts.onRebalance()
   }
 
+  onWaiting(detail: string): void {
+    if (!this.#stopped.signal.aborted) this.#idle.onWaiting(detail)
+  }
+
   onFailure(error: Error): void {
     if (!this.#stopped.signal.aborted) this.#parts.host.notify({ type: 'readFailed', error })
   }
@@ -277,15 +289,13 @@ export class KafkaConsumption implements Consumption, PartitionOwner, Membership
     this.#fetcher.startLoops()
   }
 
-  /** Reads where the partitions start, and owns them from then on. */
-  async #take(partitions: readonly TopicPartition[]): Promise<void> {
-    const { topics, options } = this.#parts
-    const member = options.groupProtocol === 'consumer' ? this.#membership.identity : undefined
-    const starts = await this.#startOffsets.of(partitions, member)
-    for (const partition of partitions) {
-      const start = starts.get(partitionKey(partition))
-      if (start !== undefined) this.#own(partition, topics.cached(partition.topic)?.id ?? '', start)
-    }
+  /** Partitions were added or removed. */
+  #onOwned(hasChanged = true): void {
+    this.#commits.settleWaiters()
+    this.#commits.commitNow()
+    if (this.ownsReplays) this.#parts.waiting.onReady?.()
+    if (hasChanged) this.#fetcher.restart()
+    this.#pump.run()
   }
 
   #own(partition: TopicPartition, topicId: string, start: CommittedOffset): void {
@@ -313,13 +323,14 @@ export class KafkaConsumption implements Consumption, PartitionOwner, Membership
   }
 
   #loseAll(): void {
+    this.#starts.dropAll()
     for (const partition of this.#partitions.values()) partition.lose()
     this.#partitions.clear()
   }
 
-  /** Repeats a request until it succeeds or this consumer ends. @throws ConnectionError that no retry can fix. */
-  async #retry(request: () => Promise<void>): Promise<void> {
-    await retryUntilDone(request, {
+  /** Retries until it succeeds or this consumer ends. @throws ConnectionError that no retry can fix. */
+  async #noteLatest(): Promise<void> {
+    await retryUntilDone(() => this.#startOffsets.noteLatest(), {
       backoff: READ_BACKOFF,
       signal: this.#released.signal,
       onFailure: (error, failure) => {

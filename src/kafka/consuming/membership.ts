@@ -31,6 +31,8 @@ export interface MembershipListener {
   /** The session has expired without an eviction: the member still owns its partitions. */
   onResumed(): void
   onRebalance(): void
+  /** This member owns nothing, and its join takes long. */
+  onWaiting(detail: string): void
   onFailure(error: Error): void
 }
 

@@ -212,11 +212,14 @@ export class NextMembership implements Membership, MembershipProtocol {
     }
     const { errorCode, detail } = error
     coordinator.invalidateOn(errorCode)
-    if (NOT_A_MEMBER.has(errorCode)) this.#onEvicted()
-    else if (!isPassing(errorCode) && errorCode !== CODE.STALE_MEMBER_EPOCH) {
-      const action = `Membership in the group ${options.consumerGroup}`
-      this.#onRefused(errorCode, refusal(options.address, action, errorCode, detail), failures)
-    }
+    const action = `Membership in the group ${options.consumerGroup}`
+    const failure = refusal(options.address, action, errorCode, detail)
+    const isEvicted = NOT_A_MEMBER.has(errorCode)
+    if (isEvicted) this.#onEvicted()
+    if (!isEvicted && !isPassing(errorCode) && errorCode !== CODE.STALE_MEMBER_EPOCH)
+      this.#onRefused(errorCode, failure, failures)
+    // It consumes nothing meanwhile.
+    else if (failures > QUIET_FAILURES) listener.onFailure(failure)
   }
 
   #onRefused(errorCode: number, failure: Error, failures: number): void {

@@ -71,7 +71,9 @@ export class StartOffsets {
   ): Promise<ReadonlyMap<string, CommittedOffset>> {
     const { cluster, coordinator, options } = this.#parts
     if (options.broadcast) return new Map()
-    return committedOffsets(cluster, coordinator, options.consumerGroup, member, partitions)
+    // The brokers check the epoch of a member of KIP-848.
+    const reader = options.groupProtocol === 'consumer' ? member : undefined
+    return committedOffsets(cluster, coordinator, options.consumerGroup, reader, partitions)
   }
 
   /**

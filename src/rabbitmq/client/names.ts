@@ -14,6 +14,8 @@ export interface RabbitMQNames {
   readonly controlNotes: string
   /** Stores which groups have a dead letter queue; see `registerGroup`. */
   readonly groupsQueue: string
+  /** The exchange to which processes report themselves, and the queue that keeps the reports for a while. */
+  readonly presence: string
   /** A stream queue with every event of the exchange; see `RabbitMQTopology`. */
   readonly journal: string
   /** Distributes the events of a partitioned group to the queues of its partitions; see `RabbitMQTopology`. */
@@ -45,6 +47,7 @@ export function namesOf({ exchangeName, dlqExchangeSuffix }: NameOptions, group:
     controlQueue: `${queue}.control`,
     controlNotes: `${queue}.control.notes`,
     groupsQueue: `${deadLetterExchange}.groups`,
+    presence: `${exchangeName}.presence`,
     journal: `${exchangeName}.journal`,
     partitionExchange: `${queue}.partitions`,
     lockQueue: `${queue}.lock`,

@@ -1,7 +1,7 @@
 import type { RedisClient } from '../client/client.ts'
 import { isNoGroup } from '../errors.ts'
 import type { ResolvedRedisOptions } from '../options.ts'
-import { readPairs } from '../wire/replies.ts'
+import { readHash, readPairs } from '../wire/replies.ts'
 
 /** A member that has not beaten for this time does not count as living, in milliseconds. It beats twice a second. */
 export const LIVING_MS = 5000
@@ -31,12 +31,12 @@ export async function livingMembers(
     client.sendCommand(['TIME']),
   ])
   const now = Array.isArray(time) ? Number(time[0]) * 1000 : Date.now()
-  const names = new Map([...pairsOf(members)].map(([token, value]) => [token, memberOf(String(value))]))
+  const names = new Map([...readHash(members)].map(([token, value]) => [token, memberOf(String(value))]))
   const living = [...names.values()].filter(({ beatAt }) => now - beatAt < LIVING_MS)
   const known = new Set([...names.values()].map(({ name }) => name))
   const foreign = (await consumersOf(client, keys.streams, group)).filter((name) => !known.has(name))
   const owners = new Map<number, string>()
-  for (const [partition, fence] of pairsOf(leases)) {
+  for (const [partition, fence] of readHash(leases)) {
     const owner = names.get(String(fence).split('#')[0] ?? '')
     if (owner !== undefined && living.includes(owner)) owners.set(Number(partition), owner.name)
   }
@@ -70,10 +70,4 @@ async function consumersOf(
 function memberOf(value: string): { readonly beatAt: number; readonly name: string } {
   const [beatAt = '0', , , ...name] = value.split(' ')
   return { beatAt: Number(beatAt), name: name.join(' ') }
-}
-
-/** The client returns a hash as an object, or as alternating names and values. */
-function pairsOf(reply: unknown): ReadonlyMap<string, unknown> {
-  if (Array.isArray(reply)) return readPairs(reply)
-  return new Map(typeof reply === 'object' && reply !== null ? Object.entries(reply) : [])
 }

@@ -266,6 +266,18 @@ for i = 2, #KEYS do
 end
 return 1`
 
+/** KEYS: texts, expiries; ARGV: id, text, lifetime in ms. Stores the report of a process, and removes expired ones. */
+const REPORT = `${NOW}
+local at = now()
+redis.call('HSET', KEYS[1], ARGV[1], string.format('%.0f', at) .. ' ' .. ARGV[2])
+redis.call('ZADD', KEYS[2], at + ARGV[3], ARGV[1])
+for _, id in ipairs(redis.call('ZRANGEBYSCORE', KEYS[2], '-inf', at, 'LIMIT', 0, 100)) do
+  redis.call('HDEL', KEYS[1], id)
+  redis.call('ZREM', KEYS[2], id)
+end
+redis.call('PEXPIRE', KEYS[1], 2 * ARGV[3])
+redis.call('PEXPIRE', KEYS[2], 2 * ARGV[3])`
+
 /** The reply of a script whose fence is no longer valid, or whose entry belongs to another consumer. */
 export const FENCED_OFF = -1
 
@@ -302,6 +314,7 @@ const SCRIPTS = {
   RELEASE_WAITING,
   OLDEST_WAITING,
   TAKE_TURN,
+  REPORT,
 }
 
 export function runScript(

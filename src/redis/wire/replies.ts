@@ -5,3 +5,9 @@ export function readPairs(reply: unknown): ReadonlyMap<string, unknown> {
   for (let index = 0; index + 1 < reply.length; index += 2) pairs.set(String(reply[index]), reply[index + 1])
   return pairs
 }
+
+/** A hash. The client returns it as an object, or as alternating names and values. */
+export function readHash(reply: unknown): ReadonlyMap<string, unknown> {
+  if (Array.isArray(reply)) return readPairs(reply)
+  return new Map(typeof reply === 'object' && reply !== null ? Object.entries(reply) : [])
+}

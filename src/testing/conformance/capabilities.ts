@@ -20,6 +20,7 @@ export const CAPABILITIES = {
   redelivery: 'redelivers events that a consumer did not settle',
   backpressure: 'holds a bounded number of messages',
   control: 'keeps the pauses of consumer groups (`Transport.loadControl`)',
+  presence: 'keeps the reports of its processes (`Transport.loadPresence`)',
   seeking: 'moves a consumer group in the log (`TransportAdmin.seek`)',
   operator: 'answers an operator (`bus.admin`, by `Transport.loadAdmin`)',
   outages: 'survives the loss of its broker',

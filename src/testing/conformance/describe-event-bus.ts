@@ -23,6 +23,7 @@ import { parkingTests } from './parking.ts'
 import { pauseTests } from './pauses.ts'
 import { poisonTests } from './poison.ts'
 import { policyTests } from './policies.ts'
+import { presenceTests } from './presence.ts'
 import { processTests } from './processes.ts'
 import { publishTests } from './publish.ts'
 import { redeliveryTests } from './redelivery.ts'
@@ -61,6 +62,7 @@ const SUITE: Readonly<Record<string, readonly ConformanceTest[]>> = {
   poison: poisonTests,
   groups: groupTests,
   pauses: pauseTests,
+  presence: presenceTests,
   seeks: seekTests,
   browsing: browsingTests,
   explaining: explainingTests,

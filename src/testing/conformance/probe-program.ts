@@ -12,7 +12,7 @@ const logger: Logger = { debug: quiet, info: quiet, warn: quiet, error: quiet }
 
 // By the contract of the suite, the module exports `create`.
 const { create } = (await import(moduleUrl)) as { readonly create: CreateBus }
-const group = mode === 'share' ? SHARED : { consumerGroup: 'main', concurrency: 20 }
+const group = mode === 'share' ? SHARED : { consumerGroup: 'main', concurrency: 20, presenceIntervalMs: 500 }
 const bus = await create({ scope, logger, ...group })
 
 /** Publishes, consumes, retries, publishes in the background and shuts down. The process must exit then. */

@@ -36,7 +36,7 @@ export const processTests = [
     needsModule: true,
   }, async (scene) => {
     await scene.declareGroup()
-    const publisher = await scene.bus()
+    const publisher = await scene.bus({ presenceIntervalMs: 500 })
     const probe = new Probe(scene, 'hang')
     const events = Array.from({ length: 20 }, (_, n) => noted(`Order-${n % 5}`, n))
     await publisher.publish(events)
@@ -45,6 +45,9 @@ export const processTests = [
       () => probe.output.includes('started') && probe.output.includes('holds 20.'),
       () => probe.output,
     )
+    const isListed = async () =>
+      (await publisher.admin.consumers()).some(({ pid }) => pid === probe.process.pid)
+    await scene.until('a report of the process', isListed)
 
     probe.process.kill('SIGKILL')
     await probe.exitCode()
@@ -60,5 +63,6 @@ export const processTests = [
       const expected = events.filter(({ aggregateId }) => aggregateId === key)
       assert.deepEqual(ids(ofKey), ids(expected), `order of ${key}`)
     }
+    await scene.until('the end of its reports', async () => !(await isListed()))
   }),
 ]

@@ -105,7 +105,10 @@ export class Scene {
 
   /** Makes a group known to the broker, because some brokers keep events only for known groups. */
   async declareGroup(consumerGroup = 'main'): Promise<void> {
-    const bus = await this.consumer(() => undefined, { consumerGroup })
+    const bus = await this.consumer(() => undefined, {
+      consumerGroup,
+      presenceIntervalMs: Number.POSITIVE_INFINITY,
+    })
     await bus.shutdown()
   }
 

@@ -21,6 +21,21 @@ it('lists no consumer group, because publish runs the handlers', async () => {
   await expect(bus.admin.resume('main')).rejects.toMatchObject({ code: 'GROUP_NOT_FOUND' })
 })
 
+it('lists itself as the only consumer, with what its handlers publish', async () => {
+  await using bus = new InMemoryEventBus()
+  bus.subscribe(Counted, ({ n }) => (n === 0 ? bus.publish([counted(1)]) : undefined), { name: 'counts' })
+  bus.subscribe(Counted, () => Promise.resolve(), { name: 'rests' })
+  await bus.publish([counted(0)])
+  const [consumer, ...others] = await bus.admin.consumers()
+  expect(others).toEqual([])
+  expect(consumer).toMatchObject({ group: undefined, pid: process.pid, handled: 4, inFlight: 0 })
+  const { producers, events, edges } = await bus.admin.topology()
+  const { eventType } = Counted
+  expect(producers).toMatchObject([{ processes: 1, eventTypes: [eventType] }])
+  expect(events).toEqual([eventType])
+  expect(edges).toMatchObject([{ eventType, handler: 'counts', publishes: eventType }])
+})
+
 it('says in one sentence what to set if it keeps no events', async () => {
   await using bus = new InMemoryEventBus()
   await expect(bus.admin.find('x')).rejects.toMatchObject({

@@ -76,7 +76,12 @@ it('publishes to the other partitions while one node is silent, and consumes the
   await administer(nodes[0]?.url ?? '', (admin) =>
     admin.createTopics({ topics: [topic], partitions: 6, replicas: 1, configs }),
   )
-  const options = { bootstrapServers, topicPrefix, requestTimeoutMs: 4000, publishTimeoutMs: 3000 }
+  const options = {
+    bootstrapServers,
+    topicPrefix,
+    requestTimeoutMs: paced(4000),
+    publishTimeoutMs: paced(3000),
+  }
   const consumer = createBus(options)
   const seen = new Set<string>()
   consumer.subscribe(OrderCreated, ({ eventId }) => {
@@ -96,6 +101,14 @@ it('publishes to the other partitions while one node is silent, and consumes the
   }
   const first = await attempt()
   const second = await attempt()
+  // A group that starts now reads the partitions whose leader says where they start.
+  const late = createBus({ ...options, consumerGroup: freshName() })
+  const seenLate = new Set<string>()
+  late.subscribe(OrderCreated, ({ eventId }) => {
+    seenLate.add(eventId)
+  })
+  await consume(late)
+  await until('the events of the other partitions', () => first.every(({ eventId }) => seenLate.has(eventId)))
   await node?.thaw()
 
   // The silent node leads a third of the partitions.
@@ -107,6 +120,7 @@ it('publishes to the other partitions while one node is silent, and consumes the
     () => [...first, ...second].every(({ eventId }) => seen.has(eventId)),
     30_000,
   )
+  await until('all events for the late group', () => seenLate.size >= lanes.length + first.length, 30_000)
   expect(publisher.getStats().reconnections).toBe(0)
 })
 

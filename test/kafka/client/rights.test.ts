@@ -174,7 +174,10 @@ async function busWith(
   { topicPrefix, logger }: { readonly topicPrefix: string; readonly logger: RecordingLogger },
 ) {
   await grantRights(kafka.url, user, rights, { topicPrefix, consumerGroup: topicPrefix })
-  return createBus({ bootstrapServers, ...as(user), topicPrefix, maxRetries: 1, logger })
+  return createBus({
+    ...{ bootstrapServers, ...as(user), topicPrefix, maxRetries: 1, logger },
+    presenceIntervalMs: 500,
+  })
 }
 
 it('publishes, consumes, retries, dead-letters, replays and reports its health with exactly the documented rights', async () => {
@@ -209,6 +212,10 @@ it('publishes, consumes, retries, dead-letters, replays and reports its health w
 
   expect(await consumer.health()).toMatchObject({ status: 'up', checks: { deadLetters: { value: 0 } } })
   expect(await reader.deadLetters.list()).toEqual({ deadLetters: [], cursor: undefined })
+  expect(await reader.admin.consumers()).toMatchObject([{ handlers: [{ name: 'fails' }] }])
+  await until('the refused report of the publisher', () =>
+    scene.logger.lines.some(({ message }) => message.startsWith('presence of this process is not reported')),
+  )
   const logged = scene.logger.lines.filter(({ level }) => level === 'error').map(({ message }) => message)
   expect([...new Set(logged)]).toEqual(['event dead-lettered'])
 })

@@ -49,3 +49,18 @@ it('forgets it when the member gets a partition, loses its membership or stops',
 
   expect(notices).toHaveLength(1)
 })
+
+it('reports a join that takes long until the member has joined', () => {
+  const { notices, idle } = watch()
+
+  idle.onAssigned([])
+  idle.onWaiting('joining the group waits for another member')
+  vi.advanceTimersByTime(60_000)
+
+  expect(idle.reason).toBe('joining the group waits for another member')
+  expect(notices).toEqual([{ type: 'unassigned', detail: idle.reason }])
+  idle.onAssigned([])
+  expect(idle.reason).toBeUndefined()
+  vi.advanceTimersByTime(5000)
+  expect(idle.reason).toContain('assigned no partition')
+})
