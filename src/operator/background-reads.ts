@@ -17,6 +17,8 @@ export type Read<T> = (parts: {
 
 /** A read that nobody has asked for this long is aborted, in milliseconds. */
 const ABANDONED_MS = 15_000
+/** How long the end of a stopped read is waited for, in milliseconds. */
+const STOP_MS = 1000
 /** A result is shown at least this many times as long as it took to read, so that the broker rests in between. */
 const REST = 20
 /** Reads that are kept at once; further ones end the oldest. */
@@ -73,6 +75,17 @@ export class BackgroundReads<T> {
       this.#entries.delete(key)
     }
     for (const key of this.#former.keys()) if (key.startsWith(prefix)) this.#former.delete(key)
+  }
+
+  /** Ends a read, and returns what it has found so far; undefined if it does not run. */
+  async stop(key: string): Promise<T | undefined> {
+    const entry = this.#entries.get(key)
+    if (entry === undefined) return undefined
+    this.#entries.delete(key)
+    clearTimeout(entry.abandon)
+    entry.stop.abort()
+    await endedOrLate(entry.ended, STOP_MS)
+    return entry.value
   }
 
   #current(key: string, freshMs: number): Entry<T> | undefined {

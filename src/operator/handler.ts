@@ -70,6 +70,8 @@ class Frame {
   }
 
   #hasPage(name: SectionName): boolean {
+    const { subscriptions, stores } = this.#options
+    if (name === 'subscriptions' && subscriptions.size + stores.size === 0) return false
     const path = ['/:bus', ...sectionPath(name)].join('/')
     return this.#routes.some((route) => route.method === 'GET' && route.path === path)
   }

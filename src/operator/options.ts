@@ -9,7 +9,10 @@ import type { MaskOptions } from './mask.ts'
 import type { Viewer } from './viewer.ts'
 
 /** What the page needs of stores: their checkpoints and parked events. */
-export type OperatorStores = ReadonlyMap<string, Pick<Stores, 'checkpoints' | 'deadLetters' | 'events'>>
+export type OperatorStore = Pick<Stores, 'checkpoints' | 'deadLetters' | 'events'>
+
+/** The stores, by name. */
+export type OperatorStores = ReadonlyMap<string, OperatorStore>
 
 /** Options of the operator's page. */
 export interface OperatorOptions {

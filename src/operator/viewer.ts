@@ -1,6 +1,6 @@
 /**
  * What a viewer may do. `see`: names, numbers, errors. `read`: payloads and headers of events. `operate`: pause and resume
- * groups, replay dead letters. `change`: edit, purge, move and delete. No verb contains another.
+ * groups and subscriptions, replay dead letters. `change`: edit, purge, move, delete and rebuild. No verb contains another.
  */
 export type Verb = 'see' | 'read' | 'operate' | 'change'
 

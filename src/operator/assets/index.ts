@@ -1,5 +1,8 @@
 import { createHash } from 'node:crypto'
+import { eventsStyle } from '../pages/events/style.ts'
 import { lettersStyle } from '../pages/letters/style.ts'
+import { liveScript } from '../pages/live/script.ts'
+import { liveStyle } from '../pages/live/style.ts'
 import { icon } from './icon.ts'
 import { script } from './script.ts'
 import { style } from './style.ts'
@@ -11,8 +14,8 @@ export interface Asset {
 }
 
 /** A part for each concern. A page that needs styles or code of its own adds a part. */
-const STYLES: readonly string[] = [style, lettersStyle]
-const SCRIPTS: readonly string[] = [script]
+const STYLES: readonly string[] = [style, lettersStyle, eventsStyle, liveStyle]
+const SCRIPTS: readonly string[] = [script, liveScript]
 
 const ASSETS = {
   style: assetOf('page', 'css', 'text/css; charset=utf-8', STYLES.join('\n')),

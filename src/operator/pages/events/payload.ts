@@ -1,0 +1,37 @@
+import type { BrowsedEvent } from '../../../browsing/index.ts'
+import { BrokerEventBus, type EventBus } from '../../../bus/index.ts'
+import type { Masker } from '../../mask.ts'
+import { maskedEnvelope } from '../letters/letter-view.ts'
+
+/** The payload of an event, without what is masked; undefined if the body is no event. */
+export function payloadOf(
+  found: Pick<BrowsedEvent, 'headers' | 'body'>,
+  bus: EventBus,
+  mask: Masker,
+): unknown {
+  const stored = bus instanceof BrokerEventBus ? bus.deadLetters.storedEvent(found) : undefined
+  if (stored !== undefined) return mask.payload(stored.data).value
+  const value = parsed(found.body)
+  return typeof value === 'object' && value !== null ? maskedEnvelope(value, mask).value : undefined
+}
+
+/** False for an event in which only a masked value has the text, so that a search does not find out what it is. */
+export function showsText(
+  found: Pick<BrowsedEvent, 'headers' | 'body'>,
+  text: string | undefined,
+  mask: Masker,
+): boolean {
+  if (text === undefined) return true
+  const value = parsed(found.body)
+  if (typeof value !== 'object' || value === null) return true
+  const shown = JSON.stringify(maskedEnvelope(value, mask).value)
+  return shown.includes(text) || shown === JSON.stringify(value)
+}
+
+function parsed(body: Uint8Array): unknown {
+  try {
+    return JSON.parse(Buffer.from(body.buffer, body.byteOffset, body.byteLength).toString('utf8'))
+  } catch {
+    return undefined // not JSON: nothing in it has a name by which it could be hidden
+  }
+}
