@@ -73,7 +73,7 @@ function pack(): {
 
 /** The package holds the build, the pages, the examples and the papers of a registry page, and nothing else. */
 function checkFiles(files: readonly string[]): void {
-  const papers = ['CHANGELOG.md', 'LICENSE', 'README.md', 'SECURITY.md', 'package.json']
+  const papers = ['LICENSE', 'README.md', 'SECURITY.md', 'package.json']
   const entries = entryPoints.map((name) => name.slice(manifest.name.length + 1))
   const expected = entries.flatMap((name) => [
     join('dist', name, 'index.js'),
