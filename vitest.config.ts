@@ -111,6 +111,7 @@ export default defineConfig({
           name: 'brokers',
           include: onBrokers,
           exclude: [unitTests],
+          isolate: false,
           globalSetup: 'test/brokers/global-setup.ts',
           setupFiles: 'test/brokers/report-starts.ts',
           testTimeout: paced(180_000),
