@@ -3,6 +3,7 @@ import { eventsStyle } from '../pages/events/style.ts'
 import { lettersStyle } from '../pages/letters/style.ts'
 import { liveScript } from '../pages/live/script.ts'
 import { liveStyle } from '../pages/live/style.ts'
+import { mapStyle } from '../pages/map/style.ts'
 import { icon } from './icon.ts'
 import { script } from './script.ts'
 import { style } from './style.ts'
@@ -14,7 +15,7 @@ export interface Asset {
 }
 
 /** A part for each concern. A page that needs styles or code of its own adds a part. */
-const STYLES: readonly string[] = [style, lettersStyle, eventsStyle, liveStyle]
+const STYLES: readonly string[] = [style, lettersStyle, eventsStyle, liveStyle, mapStyle]
 const SCRIPTS: readonly string[] = [script, liveScript]
 
 const ASSETS = {

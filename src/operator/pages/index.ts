@@ -4,6 +4,7 @@ import { events } from './events/index.ts'
 import { groups } from './groups.ts'
 import { letters } from './letters/index.ts'
 import { live } from './live/index.ts'
+import { map } from './map/index.ts'
 import { overview } from './overview.ts'
 import { subscriptions } from './subscriptions/index.ts'
 
@@ -14,6 +15,7 @@ export const routes: readonly Route[] = [
   ...letters,
   ...events,
   ...live,
+  ...map,
   ...subscriptions,
   ...activity,
 ]

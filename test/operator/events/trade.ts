@@ -20,7 +20,13 @@ import { authorizeByHeader, visitor } from '../visitor.ts'
 export async function trade(options: Partial<OperatorOptions> = {}) {
   const [orders, deliveries] = [new MemoryBroker(), new MemoryBroker()]
   const open = (broker: MemoryBroker, consumerGroup: string) =>
-    new MemoryBrokerEventBus({ broker, consumerGroup, logger: silentLogger, maxRetries: 0 })
+    new MemoryBrokerEventBus({
+      broker,
+      consumerGroup,
+      logger: silentLogger,
+      maxRetries: 0,
+      presenceIntervalMs: 500,
+    })
   const billing = open(orders, 'billing')
   const mails = open(orders, 'mails')
   const tracking = open(deliveries, 'tracking')
