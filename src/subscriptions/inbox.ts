@@ -1,3 +1,4 @@
+import { AsyncLocalStorage } from 'node:async_hooks'
 import { toError } from '../errors.ts'
 import type { DomainEvent } from '../events/index.ts'
 import type { EventHandler, HandlerContext } from '../handling/event-handler.ts'
@@ -96,6 +97,8 @@ export class TransactionalInbox<Client> implements Inbox<Client> {
   readonly #parts: TransactionalInboxParts<Client>
   readonly #pruneIntervalMs: number
   #prunedAt = Number.NEGATIVE_INFINITY
+  /** Runs a function outside of the transaction that the calling code belongs to. */
+  readonly #outside = AsyncLocalStorage.snapshot()
 
   constructor(parts: TransactionalInboxParts<Client>) {
     this.#parts = parts
@@ -150,7 +153,8 @@ export class TransactionalInbox<Client> implements Inbox<Client> {
     const now = performance.now()
     if (retentionMs === Number.POSITIVE_INFINITY || now - this.#prunedAt < this.#pruneIntervalMs) return
     this.#prunedAt = now
-    this.prune(new Date(Date.now() - retentionMs)).catch((thrown: unknown) => {
+    // An inline projection calls this in the transaction of the append. The removal waits for it, and nothing for the removal.
+    this.#outside(() => this.prune(new Date(Date.now() - retentionMs))).catch((thrown: unknown) => {
       logger.warn('removing old inbox records failed', { error: toError(thrown) })
     })
   }
