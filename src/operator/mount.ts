@@ -20,6 +20,8 @@ export function mountOf(request: Request, url: URL, basePath: string): Mount {
   const { pathname } = url
   const isWhole = noted === undefined && base !== '' && (pathname === base || pathname.startsWith(`${base}/`))
   const rest = isWhole ? pathname.slice(base.length) : pathname
-  const path = rest.replace(/\/+$/, '')
+  let end = rest.length
+  while (rest[end - 1] === '/') end -= 1
+  const path = rest.slice(0, end)
   return { base, path: path === '' ? '/' : path }
 }

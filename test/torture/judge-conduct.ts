@@ -27,7 +27,10 @@ export const duplicatesOnlyAtFaults: Rule = (chronicle, options) => {
   return findings
 }
 
-/** The faults that hit the first run between its start and its acknowledgment. */
+/** For how long a process handles what its sockets had received before a fault cut them, in milliseconds. */
+const IN_FLIGHT_MS = 50
+
+/** The faults that hit the first run between the arrival of its event and its acknowledgment. */
 function causesOf(chronicle: Chronicle, { ackMs }: JudgeOptions, first: Run, second: Run): readonly Fault[] {
   const { realFaults } = chronicle
   const isMeant = (process: string) => process === first.process
@@ -35,7 +38,7 @@ function causesOf(chronicle: Chronicle, { ackMs }: JudgeOptions, first: Run, sec
   return realFaults.filter(
     (fault) =>
       hits(fault, first.process, second.process) &&
-      overlaps(fault, first.startedAt, first.endedAt + ackMs + lateMs),
+      overlaps(fault, first.startedAt - IN_FLIGHT_MS, first.endedAt + ackMs + lateMs),
   )
 }
 

@@ -42,7 +42,7 @@ export interface BusAdmin {
    * @returns sorted by group and name.
    * @throws GroupNotFoundError if no such group has ever consumed. @throws ConnectionError
    * @example
-   * for (const { name, programVersion, handlers } of await bus.admin.consumers('billing')) {
+   * for (const { name, programVersion, handlers } of await bus.admin.consumers()) {
    *   console.log(name, programVersion, handlers)
    * }
    */

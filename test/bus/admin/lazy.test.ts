@@ -40,6 +40,7 @@ it('loads the code of the operator with the first call, and nothing of it before
     'bus/admin/group-metrics.ts',
     ...LOADED.slice(1),
     'bus/admin/operator.ts',
+    'bus/admin/topology.ts',
     'testing/memory-admin.ts',
     'testing/memory-scan.ts',
   ])

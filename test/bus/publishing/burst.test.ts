@@ -13,10 +13,14 @@ function cpuMs(): number {
   return (user + system) / 1000
 }
 
-/** The shortest of five measurements. */
-async function shortest(measure: () => Promise<number>): Promise<number> {
-  let least = Number.POSITIVE_INFINITY
-  for (let n = 0; n < 5; n += 1) least = Math.min(least, await measure())
+/** The shortest of ten measurements of each, in turns. */
+async function shortest(...measures: readonly (() => Promise<number>)[]): Promise<readonly number[]> {
+  const least = measures.map(() => Number.POSITIVE_INFINITY)
+  for (let n = 0; n < 10; n += 1) {
+    for (const [index, measure] of measures.entries()) {
+      least[index] = Math.min(least[index] ?? 0, await measure())
+    }
+  }
   return least
 }
 
@@ -36,8 +40,10 @@ it('starting 20,000 publishes costs little more than creating as many promises',
     await new Promise((resolve) => setImmediate(resolve, one))
   }
 
-  const floor = await shortest(() => startOf(() => events.map((event) => bare([event]))))
-  const spent = await shortest(() => startOf(() => events.map((event) => bus.publish([event]))))
+  const [floor = 0, spent = 0] = await shortest(
+    () => startOf(() => events.map((event) => bare([event]))),
+    () => startOf(() => events.map((event) => bus.publish([event]))),
+  )
 
   expect(spent).toBeLessThan(Math.max(25, floor * 4))
   await bus.shutdown()

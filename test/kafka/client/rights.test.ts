@@ -226,14 +226,14 @@ it('names the topic and the right if a consumer may not read the stream', async 
     right.pattern === 'named' && right.type === 'topic' ? { ...right, operations: ['Describe'] } : right,
   )
   const bus = await busWith('limited', rights, scene)
+  const errors = () => scene.logger.lines.filter(({ level }) => level === 'error')
   recorder(bus)
   bus.startConsumingInBackground()
 
   await until('the log line', () =>
-    scene.logger.lines.some(({ fields }) => String(fields?.['error']).includes(scene.topic)),
+    errors().some(({ fields }) => String(fields?.['error']).includes(scene.topic)),
   )
-  const errors = scene.logger.lines.filter(({ level }) => level === 'error')
-  expect(String(errors[0]?.fields?.['error'])).toMatch(/TOPIC_AUTHORIZATION_FAILED/)
+  expect(String(errors()[0]?.fields?.['error'])).toMatch(/TOPIC_AUTHORIZATION_FAILED/)
 })
 
 it('keeps an event, and logs why, while it may not write its dead letter', async () => {
