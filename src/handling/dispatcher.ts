@@ -1,3 +1,4 @@
+import { setImmediate as nextTurn } from 'node:timers'
 import { toError } from '../errors.ts'
 import { causedFromHereBy, HandledEvent, runCausedBy } from '../events/causation.ts'
 import type { DomainEvent } from '../events/index.ts'
@@ -288,16 +289,25 @@ export class Dispatcher {
   }
 }
 
+/**
+ * Fails a run that takes too long. The loop gets one more turn first: after the process has stood still (suspended, or
+ * blocked by other code), timers can fire before the answers that have arrived meanwhile.
+ */
 async function withTimeout(result: Promise<unknown>, run: HandlerRun, timeoutMs: number): Promise<void> {
   const timeout = Promise.withResolvers<never>()
-  const timer = setTimeout(() => {
+  let lastTurn: NodeJS.Immediate | undefined
+  const expire = () => {
     const error = new HandlerTimeoutError(run.handler.name, timeoutMs)
     timeout.reject(error)
     run.abort(error)
+  }
+  const timer = setTimeout(() => {
+    lastTurn = nextTurn(expire)
   }, timeoutMs)
   try {
     await Promise.race([result, timeout.promise])
   } finally {
     clearTimeout(timer)
+    clearImmediate(lastTurn)
   }
 }

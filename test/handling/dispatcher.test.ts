@@ -1,3 +1,4 @@
+import { setTimeout as delay } from 'node:timers/promises'
 import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
 import { describe, expect, it } from 'vitest'
@@ -20,6 +21,11 @@ import { RecordingLogger } from '../support/recording-logger.ts'
 function collectGarbage(): void {
   setFlagsFromString('--expose-gc')
   runInNewContext('gc')()
+}
+
+/** Blocks the process, as a suspension or a long calculation does. */
+function standStill(ms: number): void {
+  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, ms)
 }
 
 /** The promise of a handler that takes a few turns of the event loop. */
@@ -155,6 +161,22 @@ describe('a handler', () => {
     expect(subscribe).toThrow(TypeError)
     expect(subscribe).toThrow(message)
     expect(bus.getSubscriberCount()).toBe(0)
+  })
+
+  it('is not out of time because the process stood still, if its answer arrived in time', async () => {
+    const bus = new InMemoryEventBus({ handlerTimeoutMs: 100 })
+    bus.subscribe(OrderCreated, () => delay(30), { name: 'early' })
+    bus.subscribe(OrderShipped, () => delay(85), { name: 'late' })
+
+    // Node.js looks at all timers of 100 ms when the first of them would be due: before the answer, which is due after it.
+    const early = bus.publish([orderCreated()])
+    standStill(20)
+    const late = bus.publish([orderShipped()])
+    await early
+    standStill(200)
+    await late
+
+    expect(bus.getStats().handlerErrors).toBe(0)
   })
 })
 

@@ -71,7 +71,8 @@ function burial(
   const { event, group, reason } = letter
   const isPoison = chronicle.publications.get(event)?.isPoison === true
   const isExcused = faultsDuring(chronicle.realFaults, runs).length > 0
-  const copies = 1 + faultsAtBurial(chronicle, { maxAttempts, ackMs }, letters, runs).length
+  // A fault can store a dead letter twice more: its attempt to store it again, and the redelivery of the event.
+  const copies = 1 + 2 * faultsAtBurial(chronicle, { maxAttempts, ackMs }, letters, runs).length
   const reasons = isPoison ? UNDECODABLE : GIVEN_UP
   const wrong: (string | false)[] = [
     letters.length > copies && `is in the dead letters ${letters.length} times`,
@@ -105,8 +106,9 @@ function lifeBefore({ publications, replays }: Chronicle, { event, group, at }: 
   const begins = replays
     .filter((it) => it.event === event && it.group === group && it.at <= at)
     .map((it) => it.at)
-  // The time of the dead letter has no fractions.
-  return { from: Math.max(publications.get(event)?.publishedAt ?? 0, ...begins), to: at + 1 }
+  // Times of different processes, and of dead letters, compare by whole milliseconds; see `now`.
+  const from = Math.floor(Math.max(publications.get(event)?.publishedAt ?? 0, ...begins))
+  return { from, to: at + 1 }
 }
 
 /**

@@ -38,6 +38,9 @@ const FOLLOWERS: readonly Follower[] = [
 
 const SCHEMA = 'feed_check'
 
+/** Each follower begins again after so many pages, and later now and then. */
+const FIRST_RESUMPTION = 10
+
 /** Ends the feed at the last committed event, even if an event before it may still be committed. */
 const NAIVE = `
 create or replace function ${SCHEMA}.feed_end()
@@ -182,7 +185,7 @@ class FeedCheck {
 
   /** Reads on from its last position, now and then with a new object as after a restart, until all is over. */
   async #follow({ name, eventType, limit }: Follower): Promise<void> {
-    let [ordinal, last] = [0, 0]
+    let [ordinal, last, pages] = [0, 0, 0]
     let stores = this.#open()
     for (;;) {
       const wasOver = this.#isOver
@@ -198,7 +201,8 @@ class FeedCheck {
           this.#records.add(SEEN, name, ordinal, position, event.eventId)
         }
         if (wasOver && events.length < limit && head === (await stores.events.headPosition())) break
-        if (Math.random() < 0.002) {
+        pages += 1
+        if (pages === FIRST_RESUMPTION || Math.random() < 0.002) {
           await stores.close()
           stores = this.#open()
           this.resumptions += 1
