@@ -23,6 +23,7 @@ import { GroupTypes } from './consuming/group-types.ts'
 import { LineWatch } from './consuming/line-watch.ts'
 import { ConsumerPipeline } from './consuming/pipeline.ts'
 import { warnOfUnnamedHandlers } from './consuming/unnamed-handlers.ts'
+import { UnrecordedSuccesses } from './consuming/unrecorded-successes.ts'
 import { waitingProblem } from './consuming/waiting-problem.ts'
 import { WaitingReleases } from './consuming/waiting-releases.ts'
 import { DeadLetterQueue } from './dead-letters/dead-letter-queue.ts'
@@ -137,6 +138,7 @@ export abstract class BrokerEventBus<T extends Transport = Transport> extends Ev
       logger,
     })
     const lines = new LineWatch(counters, (notice) => this.#notices.post(notice))
+    const unrecorded = new UnrecordedSuccesses()
     const createPipeline = () => {
       warnOfUnnamedHandlers(handlers, logger)
       return new ConsumerPipeline({
@@ -155,6 +157,7 @@ export abstract class BrokerEventBus<T extends Transport = Transport> extends Ev
         unhandledEvents: options.unhandledEvents,
         handoverTimeoutMs: options.handoverTimeoutMs,
         groupTypes,
+        unrecorded,
         counters,
         metrics,
         tracer,

@@ -21,7 +21,12 @@ export type { BulkOptions, BulkProgress } from './dead-letters/bulk-options.ts'
 export type { DeadLetter } from './dead-letters/dead-letter.ts'
 export type { DeadLetterFilter } from './dead-letters/dead-letter-filter.ts'
 export { DeadLetterQueue } from './dead-letters/dead-letter-queue.ts'
-export type { DeadLetterGroup, DeadLetterSummary, SummaryKey } from './dead-letters/dead-letter-summary.ts'
+export {
+  bodyOfSample,
+  type DeadLetterGroup,
+  type DeadLetterSummary,
+  type SummaryKey,
+} from './dead-letters/dead-letter-summary.ts'
 export type { EventEdit } from './dead-letters/edited-replay.ts'
 export type { ExportedLetter } from './dead-letters/exported-letter.ts'
 export type {

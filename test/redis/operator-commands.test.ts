@@ -57,6 +57,16 @@ it('lists the groups, checks their lag, and deletes one that has no members', as
   expect(JSON.parse((await run('groups', '--json')).stdout).groups).toHaveLength(1)
 })
 
+it('says where it looked if nothing is there', async () => {
+  const prefix = freshPrefix()
+  const { run } = shell(inject('redisUrl'), prefix)
+
+  expect((await run('groups')).stderr).toBe(`no group has consumed under the prefix ${prefix}`)
+  for (const command of ['consumers', 'topology']) {
+    expect((await run(command)).stderr).toMatch(new RegExp(`^no \\w+ has .* under the prefix ${prefix}$`))
+  }
+})
+
 it('lists the living consumers, and draws who publishes and handles what', async () => {
   const { run, bus } = await scene()
   await waitFor(async () => (await bus.admin.topology()).producers.length === 1)
