@@ -42,13 +42,13 @@ describe('masking', () => {
   })
 
   test('hides what an event marks as sensitive: in events of its type and its aliases, and in those of an unknown type', () => {
-    defineEvent<{ card: { number: string }; lines: { price: number }[]; name: string }>()({
+    defineEvent<{ voucher: { code: string }; parts: { cost: number }[]; name: string }>()({
       ...{ type: 'Marked', aggregateType: 'Mark', typeAliases: ['mark.old'] },
-      sensitive: ['card.number', 'lines.*.price'],
+      sensitive: ['voucher.code', 'parts.*.cost'],
     })
     const mask = new Masker({ keys: [] })
-    const payload = { card: { number: '4111', holder: 'A' }, lines: [{ price: 4711 }], name: 'B' }
-    const hidden = { card: { number: MASK, holder: 'A' }, lines: [{ price: MASK }], name: 'B' }
+    const payload = { voucher: { code: '4111', holder: 'A' }, parts: [{ cost: 4711 }], name: 'B' }
+    const hidden = { voucher: { code: MASK, holder: 'A' }, parts: [{ cost: MASK }], name: 'B' }
     for (const type of ['Marked', 'mark.old', undefined])
       expect(mask.payload(payload, type)).toEqual({ value: hidden, hidden: ['4111', '4711'] })
     expect(mask.payload(payload, 'Other').value).toEqual(payload)
