@@ -23,6 +23,7 @@ import type {
 } from './event-class.ts'
 import { type PayloadCheck, trust, validate, validateNew } from './payload-check.ts'
 import { decodedForm } from './round-trip.ts'
+import { markSensitive } from './sensitive.ts'
 import { isStandardSchema, Upcasts } from './upcasts.ts'
 
 /**
@@ -76,6 +77,7 @@ const NAMES: readonly (keyof AnyDefinition)[] = [
   'publishAs',
   'typeAliases',
   'aggregateTypeAliases',
+  'sensitive',
   'upcasts',
 ]
 
@@ -142,6 +144,7 @@ function makeEventClass(
       }
     },
   )
+  markSensitive([type, ...typeAliases], definition.sensitive ?? [])
   rememberDefinition(eventClass, {
     schema,
     upcasts: chain,
@@ -238,6 +241,7 @@ function checkDefinition(definition: AnyDefinition, schema: unknown): void {
   }
   checkAliases(definition, 'type', 'typeAliases')
   checkAliases(definition, 'aggregateType', 'aggregateTypeAliases')
+  checkTexts(definition, 'sensitive')
   const { type, schemaVersion, upcasts } = definition
   if (schemaVersion !== undefined && !(Number.isSafeInteger(schemaVersion) && schemaVersion >= 1)) {
     throw new TypeError(
@@ -267,15 +271,19 @@ function checkAliases(
   name: 'type' | 'aggregateType',
   option: 'typeAliases' | 'aggregateTypeAliases',
 ): void {
-  const aliases: unknown = definition[option] ?? []
-  const isList = Array.isArray(aliases) && aliases.every((alias) => typeof alias === 'string' && alias !== '')
-  if (!isList) {
-    throw new TypeError(
-      `defineEvent: ${option} of ${definition.type} must be an array of non-empty strings, got ${describeValue(aliases)}.`,
-    )
-  }
-  if (!aliases.includes(definition[name])) return
+  if (!checkTexts(definition, option).includes(definition[name])) return
   throw new TypeError(`defineEvent: ${option} of ${definition.type} must not contain its ${name} itself.`)
+}
+
+function checkTexts(
+  definition: AnyDefinition,
+  option: 'typeAliases' | 'aggregateTypeAliases' | 'sensitive',
+): readonly string[] {
+  const texts: unknown = definition[option] ?? []
+  if (Array.isArray(texts) && texts.every((text) => typeof text === 'string' && text !== '')) return texts
+  throw new TypeError(
+    `defineEvent: ${option} of ${definition.type} must be an array of non-empty strings, got ${describeValue(texts)}.`,
+  )
 }
 
 function checkPublishAs({ type, publishAs, schemaVersion, upcasts }: AnyDefinition): void {
