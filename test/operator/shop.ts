@@ -16,19 +16,19 @@ export class OrderPlaced extends defineEvent({
   sensitive: ['card.holder'],
 }) {}
 
-export class InvoiceIssued extends defineEvent({
+class InvoiceIssued extends defineEvent({
   type: 'InvoiceIssued',
   aggregateType: 'Invoice',
   schema: z.object({ orderId: z.string(), amount: money }),
 }) {}
 
-export class ParcelSent extends defineEvent({
+class ParcelSent extends defineEvent({
   type: 'ParcelSent',
   aggregateType: 'Parcel',
   schema: z.object({ orderId: z.string(), carrier: z.string() }),
 }) {}
 
-export class ParcelDelivered extends defineEvent({
+class ParcelDelivered extends defineEvent({
   type: 'ParcelDelivered',
   aggregateType: 'Parcel',
   schema: z.object({ signedBy: z.string() }),
