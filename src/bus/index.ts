@@ -1,4 +1,4 @@
-export type { BusAdmin, ObserveOptions, SeekOptions } from './admin/bus-admin.ts'
+export type { BusAdmin, ObserveOptions, PauseOptions, SeekOptions } from './admin/bus-admin.ts'
 export type {
   Topology,
   TopologyEdge,
@@ -43,6 +43,7 @@ export {
   BusClosedError,
   GroupInUseError,
   GroupNotFoundError,
+  GroupStillRunningError,
   HandlerNotFoundError,
   PublishError,
   type PublishOutcome,

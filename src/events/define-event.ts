@@ -134,8 +134,11 @@ function makeEventClass(
           const checked = isTrusted ? input : check(payload, false)
           super(envelope, checked.payload, checked.written, earlier)
         } else {
-          const { envelope, payload, written } = construct(kind, input, check)
-          super(envelope, payload, written, earlier)
+          const given = payloadOf(kind, input)
+          // buildEnvelope checks each field of its input.
+          const envelope = buildEnvelope(kind, input)
+          const checked = check(given, true)
+          super(envelope, checked.payload, checked.written, earlier)
           if (earlier !== undefined) readBackFrom(earlier, this, chain, check)
         }
       }
@@ -211,21 +214,22 @@ function renamedInit(init: EventInit, names: Required<EventNames>): EventInit {
   return new EventInit({ ...envelope, eventType, aggregateType }, payload, isTrusted, written)
 }
 
-function construct(kind: EventKind, input: unknown, check: PayloadCheck) {
+/** The fields of an input that are not part of the envelope. */
+function payloadOf(kind: EventKind, input: unknown): EventPayload {
   if (typeof input !== 'object' || input === null) {
     const rule = `takes an object with aggregateId and the payload's fields, got ${describeValue(input)}`
     throw new EventValidationError(kind.eventType, [{ path: '', rule }])
   }
+  const given = input as Readonly<Record<string, unknown>>
   const payload: Record<string, unknown> = {}
-  for (const [key, value] of Object.entries(input)) {
-    if (!isEnvelopeKey(key)) payload[key] = value
+  // Object.entries would be a fifth of the cost of an event.
+  for (const key of Object.keys(given)) {
+    if (!isEnvelopeKey(key)) payload[key] = given[key]
     else if (key === 'eventType' || key === 'aggregateType' || key === 'eventVersion') {
       throw new EventValidationError(kind.eventType, [{ path: key, rule: 'is fixed by the event class' }])
     }
   }
-  // buildEnvelope checks each field of this type.
-  const envelope = buildEnvelope(kind, input as EnvelopeInput)
-  return { envelope, ...check(payload, true) }
+  return payload
 }
 
 function checkDefinition(definition: AnyDefinition, schema: unknown): void {
