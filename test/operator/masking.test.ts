@@ -42,13 +42,13 @@ describe('masking', () => {
   })
 
   test('hides what an event marks as sensitive: in events of its type and its aliases, and in those of an unknown type', () => {
-    defineEvent<{ voucher: { code: string }; parts: { cost: number }[]; name: string }>()({
+    defineEvent<{ chip: { code: string; owner: string }; rows: { cost: number }[]; name: string }>()({
       ...{ type: 'Marked', aggregateType: 'Mark', typeAliases: ['mark.old'] },
-      sensitive: ['voucher.code', 'parts.*.cost'],
+      sensitive: ['chip.code', 'rows.*.cost'],
     })
     const mask = new Masker({ keys: [] })
-    const payload = { voucher: { code: '4111', holder: 'A' }, parts: [{ cost: 4711 }], name: 'B' }
-    const hidden = { voucher: { code: MASK, holder: 'A' }, parts: [{ cost: MASK }], name: 'B' }
+    const payload = { chip: { code: '4111', owner: 'A' }, rows: [{ cost: 4711 }], name: 'B' }
+    const hidden = { chip: { code: MASK, owner: 'A' }, rows: [{ cost: MASK }], name: 'B' }
     for (const type of ['Marked', 'mark.old', undefined])
       expect(mask.payload(payload, type)).toEqual({ value: hidden, hidden: ['4111', '4711'] })
     expect(mask.payload(payload, 'Other').value).toEqual(payload)
@@ -58,7 +58,7 @@ describe('masking', () => {
     ]) {
       const text = Buffer.from(maskedBody(Buffer.from(JSON.stringify(body)), mask)).toString('utf8')
       expect(text).not.toMatch(/4111|4711/)
-      expect(text).toContain('"holder":"A"')
+      expect(text).toContain('"owner":"A"')
     }
   })
 
