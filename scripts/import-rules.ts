@@ -77,6 +77,13 @@ export const rules: Readonly<Record<string, Rule>> = {
       ...[...core, 'store/index.ts', 'subscriptions/index.ts'],
     ],
   },
+  // The judge and the processes of the command verify, and of the torture of the tests.
+  verify: {
+    imports: [
+      ...['errors.ts', 'kit/time.ts', 'events/index.ts', 'handling', 'transport/index.ts', 'bus/index.ts'],
+      '@standard-schema/spec',
+    ],
+  },
   'cli-config.ts': { imports: ['create-event-bus.ts'] },
   cli: {
     imports: [
@@ -90,6 +97,10 @@ export const rules: Readonly<Record<string, Rule>> = {
         'events',
         'filter-line/index.ts',
         'operator/index.ts',
+        'verify',
+        'rabbitmq/client/created-queues.ts',
+        'operator/mask.ts',
+        'operator/masked-body.ts',
       ],
       ...[...core, ...entryPoints, 'postgres/index.ts', 'sqlite/index.ts'],
     ],

@@ -191,6 +191,12 @@ export class RabbitMQTransport implements Transport {
     return new RabbitMQCheckup(this.#options, this.#publisher)
   }
 
+  async removeAll(groups: readonly string[], created: readonly string[]): Promise<void> {
+    const { removeQueuesAndExchanges } = await import('./admin/removal.ts')
+    const names = { groups, created }
+    await removeQueuesAndExchanges(this.#options, (work) => this.#connection.withChannel(work), names)
+  }
+
   async close(signal: AbortSignal): Promise<void> {
     this.#publisher.close()
     await this.#connection.close(signal)

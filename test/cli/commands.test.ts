@@ -90,6 +90,23 @@ it.each([
     ['migrate', 'mysql://x'],
     'The URL of a store starts with postgres:// or sqlite:, such as sqlite:events.db.',
   ],
+  [['verify', 'memory:'], 'verify needs a broker: the processes cannot share memory:.'],
+  [
+    ['verify', 'redis://localhost', '--seconds', '0'],
+    '--seconds must be a whole number of at least 1, got "0".',
+  ],
+  [
+    ['verify', 'redis://localhost', '--handlers', 'none.ts'],
+    expect.stringMatching(/none\.ts cannot be loaded: /),
+  ],
+  [
+    ['verify', 'redis://localhost', '--handlers', 'events.jsonl'],
+    expect.stringMatching(/events\.jsonl cannot be loaded: /),
+  ],
+  [
+    ['verify', 'redis://localhost', '--handlers', 'events.mjs'],
+    expect.stringMatching(/events\.mjs must export createEvent.* and subscribe\(bus\)\.$/),
+  ],
   [['completion', 'tcsh'], 'The shell is bash, zsh or fish.'],
   [['completion'], 'An argument is missing: eventspine completion <bash|zsh|fish>'],
 ])('refuses %j with one sentence', async (args, sentence) => {
@@ -262,4 +279,27 @@ it('ends quietly when its reader has enough', async () => {
     child.on('close', resolve)
   })
   expect(stderr).toBe('')
+})
+
+it('shows no value that an event class marks as sensitive, if its module is named', async () => {
+  const { run, folder, write } = shop()
+  write(
+    'marked.mjs',
+    EVENTS.replace("aggregateType: 'Order',", "aggregateType: 'Order', sensitive: ['total'],"),
+  )
+  {
+    await using stores = new SqliteStores({ file: `${folder}/shop.db` })
+    await stores.events.appendEvents({
+      ...{ aggregateId: 'o-1', aggregateType: 'Order', expectedVersion: 0 },
+      events: [placed(4711)],
+    })
+  }
+  const list = await run('events', 'sqlite:shop.db', '--events', 'marked.mjs', '--json')
+  expect([list.code, list.stderr]).toEqual([0, expect.stringContaining('1')])
+  expect(list.stdout).not.toContain('4711')
+  const { eventId, body } = JSON.parse(list.stdout)
+  expect(JSON.parse(body)).toMatchObject({ event_type: 'OrderPlaced', total: '••••' })
+  expect((await run('event', eventId, 'sqlite:shop.db', '--events', 'marked.mjs')).stdout).not.toContain(
+    '4711',
+  )
 })

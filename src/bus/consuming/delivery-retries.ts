@@ -1,6 +1,7 @@
 import type { DomainEvent } from '../../events/index.ts'
-import type { Dispatcher, HandlerFailure } from '../../handling/dispatcher.ts'
+import type { Dispatcher } from '../../handling/dispatcher.ts'
 import { namesOf } from '../../handling/handler-entry.ts'
+import type { HandlerFailure } from '../../handling/handler-failure.ts'
 import {
   isProbe,
   type NextAttempt,

@@ -94,6 +94,11 @@ export class ConsumerPipeline implements Intake {
     return this.#held.oldestTakenAt
   }
 
+  /** Number of deliveries whose handlers run. */
+  get running(): number {
+    return this.#slots.slots.inUse
+  }
+
   get room(): number {
     return this.#held.room
   }

@@ -1,6 +1,6 @@
 import type { DomainEvent } from '../../events/index.ts'
-import type { HandlerFailure } from '../../handling/dispatcher.ts'
 import type { HandlerEntry } from '../../handling/handler-entry.ts'
+import type { HandlerFailure } from '../../handling/handler-failure.ts'
 import type { Delivery } from '../../transport/transport.ts'
 
 /** Beyond this number of messages, the bus forgets the oldest one. */

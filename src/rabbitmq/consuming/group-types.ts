@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto'
 import type { GroupTypeStore } from '../../transport/transport.ts'
 import type { AmqpChannel } from '../client/client.ts'
 import type { WithChannel } from '../client/connection.ts'
+import { createdQueues } from '../client/created-queues.ts'
 import { undefinedIfNotFound } from '../errors.ts'
 import type { ResolvedRabbitMQOptions } from '../options.ts'
 
@@ -33,6 +34,7 @@ export class RabbitMQGroupTypes implements GroupTypeStore {
       await channel.assertExchange(typesExchange, 'direct', { durable: true, autoDelete: true })
       const known = exists === undefined ? new Set(names) : await this.#routable(channel, names)
       const queue = this.#queueOf(names)
+      createdQueues.publish(queue)
       await channel.assertQueue(queue, {
         durable: true,
         autoDelete: false,

@@ -20,6 +20,9 @@ type PublishFact = Base &
     readonly kind: 'published' | 'confirmed' | 'notStored' | 'unknown'
     /** True if no consumer can decode the event. */
     readonly isPoison?: boolean
+    /** Id and type of an event of the user, by which its runs are recorded. */
+    readonly id?: string
+    readonly type?: string
   }
 
 export type HandlerFact = Base &
@@ -95,7 +98,14 @@ export type BrokerEndFact = Base & {
 
 type ProcessFact = Base &
   (
-    | { readonly kind: 'consuming'; readonly group: string }
+    | {
+        readonly kind: 'consuming'
+        readonly group: string
+        /** The event types that each handler handles, `*` for all; undefined for the handlers of the run. */
+        readonly handlers?: readonly (readonly [name: string, types: readonly string[]])[]
+      }
+    /** A name on the broker that only the process knows. */
+    | { readonly kind: 'created'; readonly name: string }
     | {
         readonly kind: 'processEnded'
         readonly exitCode: number | null
