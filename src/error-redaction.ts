@@ -16,7 +16,11 @@ const copies = new WeakMap<Error, Error>()
  * other classes: a client or a connection holds its password.
  */
 export function withoutSecrets(error: Error): Error {
-  return new Cleaning().clean(error)
+  try {
+    return new Cleaning().clean(error)
+  } catch {
+    return new Error('An error that cannot be read, or has a cause that cannot be read.')
+  }
 }
 
 /** One call of {@link withoutSecrets}. */

@@ -38,11 +38,18 @@ function cleanCause(cause: unknown): unknown {
   return cause instanceof Error ? withoutSecrets(cause) : cause
 }
 
-/** Converts a thrown value to an Error, because handlers may throw any value. */
+/** Converts a thrown value to an Error that can be read, because handlers may throw any value. */
 export function toError(thrown: unknown): Error {
-  return thrown instanceof Error
-    ? thrown
-    : new Error(`A value that is not an Error was thrown: ${describeValue(thrown)}.`)
+  try {
+    if (!(thrown instanceof Error)) {
+      return new Error(`A value that is not an Error was thrown: ${describeValue(thrown)}.`)
+    }
+    const { name, message, stack, cause } = thrown
+    if ([name, message, stack, cause].every((value) => typeof value !== 'symbol')) return thrown
+  } catch {
+    // A getter threw, or a trap of a proxy.
+  }
+  return new Error('The value that was thrown cannot be read.')
 }
 
 /** Maximum length of the stack that {@link stackOf} returns, in characters. */
@@ -54,8 +61,12 @@ const MAX_CAUSES = 5
 export function stackOf(error: Error): string {
   const stacks: string[] = []
   let one: unknown = error
-  for (let depth = 0; depth <= MAX_CAUSES && one instanceof Error; depth += 1, one = one.cause) {
-    stacks.push(String(one.stack ?? one))
+  try {
+    for (let depth = 0; depth <= MAX_CAUSES && one instanceof Error; depth += 1, one = one.cause) {
+      stacks.push(String(one.stack ?? one))
+    }
+  } catch {
+    // A cause that cannot be read ends the list.
   }
   return redact(stacks.join('\ncaused by ')).slice(0, MAX_STACK).toWellFormed()
 }

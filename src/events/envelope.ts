@@ -185,7 +185,10 @@ function textFault(value: unknown): string | undefined {
 
 function dateFault(value: unknown): string | undefined {
   if (!types.isDate(value)) return `must be a Date, got ${describeValue(value)}`
-  return Number.isNaN(value.getTime()) ? 'must be a valid Date' : undefined
+  const year = value.getUTCFullYear()
+  if (Number.isNaN(year)) return 'must be a valid Date'
+  // Other years have no form in ISO 8601 that all consumers read.
+  return year >= 1 && year <= 9999 ? undefined : `must be in the years 1 to 9999, got ${year}`
 }
 
 /** @returns the rule that metadata or generic data breaks, or undefined. */

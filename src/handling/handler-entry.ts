@@ -1,5 +1,6 @@
 import { ConfigError, describeValue } from '../errors.ts'
 import type { DomainEvent, EventClass } from '../events/index.ts'
+import { escapeControls } from '../observability/readable.ts'
 import type { HandlerContext } from './event-handler.ts'
 import { GroupRate, type GroupTurns, NO_GROUP } from './group-rate.ts'
 import { HandlerLimit } from './handler-limit.ts'
@@ -143,15 +144,24 @@ function groupRateOf(
   throw new ConfigError(`subscribe ${handlerName}`, [`groupRatePerSecond: ${problem}`])
 }
 
+/** Maximum length of a name, in characters. */
+const MAX_NAME = 255
+
 function listOfAliases(aliases: readonly string[] | undefined): readonly string[] {
   if (Array.isArray(aliases ?? [])) return aliases ?? []
   throw new TypeError(`The aliases of a handler must be an array of names, got ${describeValue(aliases)}.`)
 }
 
 function checkName(name: unknown): void {
-  if (typeof name === 'string' && name !== '' && name !== UNNAMED_HANDLER) return
+  if (typeof name !== 'string' || name === '' || name === UNNAMED_HANDLER) {
+    throw new TypeError(
+      `A handler's name must be a non-empty string other than ${UNNAMED_HANDLER}, got ${describeValue(name)}.`,
+    )
+  }
+  // Brokers store names as UTF-8, in a few kilobytes, and next to entries that start with a control character.
+  if (name.length <= MAX_NAME && name.isWellFormed() && escapeControls(name) === name) return
   throw new TypeError(
-    `A handler's name must be a non-empty string other than ${UNNAMED_HANDLER}, got ${describeValue(name)}.`,
+    `A handler's name must have at most ${MAX_NAME} characters, no control characters and no halves of surrogate pairs, got ${describeValue(name)}.`,
   )
 }
 

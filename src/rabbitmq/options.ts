@@ -311,6 +311,11 @@ function contradictions(options: Readonly<typeof rabbitmqDefaults>, names: Rabbi
   if ((certFile === undefined) !== (keyFile === undefined)) {
     faults.push('certFile and keyFile must be given together')
   }
+  if (/[\r\n]/.test(`${names.queue}${names.deadLetterExchange}`)) {
+    faults.push(
+      'exchangeName, consumerGroup and dlqExchangeSuffix must not contain line breaks, which RabbitMQ removes',
+    )
+  }
   if (!areNamesValid(names)) {
     faults.push(
       `exchangeName, consumerGroup and dlqExchangeSuffix must make names of at most ${MAX_NAME_BYTES} bytes`,

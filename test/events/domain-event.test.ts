@@ -144,6 +144,11 @@ describe('the envelope', () => {
     [{ aggregateVersion: 0 }, 'aggregateVersion: must be an integer of at least 1, got 0'],
     [{ occurredAt: '2025-01-02' }, 'occurredAt: must be a Date, got "2025-01-02"'],
     [{ occurredAt: new Date(Number.NaN) }, 'occurredAt: must be a valid Date'],
+    [{ occurredAt: new Date(8.64e15) }, 'occurredAt: must be in the years 1 to 9999, got 275760'],
+    [
+      { occurredAt: new Date('0000-12-31T23:59:59.999Z') },
+      'occurredAt: must be in the years 1 to 9999, got 0',
+    ],
     [{ metadata: ['a'] }, 'metadata: must be a plain object, got an array of 1'],
     [{ tenantId: '' }, 'tenantId: must be a non-empty string, got ""'],
     [

@@ -225,3 +225,17 @@ describe('the counts of subscribers', () => {
     expect(subscription.unsubscribe()).toBe(false)
   })
 })
+
+it.each([
+  ['is longer than 255 characters', 'x'.repeat(256)],
+  ['has a control character', '\u0001attempts {}'],
+  ['has half of a surrogate pair', 'a\ud800'],
+])('refuses a name or an alias that %s', (_what, name) => {
+  const bus = new InMemoryEventBus()
+
+  for (const options of [{ name }, { name: 'a', aliases: [name] }]) {
+    expect(() => bus.subscribe(OrderCreated, () => undefined, options)).toThrow(
+      /at most 255 characters, no control/,
+    )
+  }
+})

@@ -29,6 +29,13 @@ async function messagesIn(channel: Awaited<ReturnType<typeof plainChannel>>, que
   return messages
 }
 
+it.each(['exchangeName', 'consumerGroup'])(
+  'refuse a line break in %s, which the broker removes',
+  (option) => {
+    expect(() => new RabbitMQEventBus({ [option]: 'a\nb' })).toThrow(/must not contain line breaks/)
+  },
+)
+
 describe('defaults', () => {
   it('are those of eventsource-py', () => {
     const { registry: _, codec, ...options } = resolveRabbitMQOptions({})

@@ -13,6 +13,7 @@ import {
   bulkRules,
   type ResolvedBulkOptions,
 } from './bulk-options.ts'
+import { checkId } from './check-id.ts'
 import type { DeadLetter } from './dead-letter.ts'
 import { checkFilter, checkWhich, type DeadLetterFilter } from './dead-letter-filter.ts'
 import { type DeadLetterSummary, SummaryBuilder } from './dead-letter-summary.ts'
@@ -103,6 +104,7 @@ export class DeadLetterQueue {
 
   /** Reads one dead letter. @returns undefined if there is none with this id. */
   async get(id: string): Promise<DeadLetter | undefined> {
+    checkId('get', id)
     await this.#connect()
     const letter = await this.#store.get(id)
     return letter === undefined ? undefined : this.#reader.describe(letter)
@@ -163,6 +165,7 @@ export class DeadLetterQueue {
    * @throws ConfigError
    */
   async replay(id: string, options: ReplayOneOptions = {}): Promise<boolean> {
+    checkId('replay', id)
     const resolved = resolveOptions('deadLetters.replay', options, replayOneDefaults, replayOneRules)
     const request = this.#request(resolved)
     await this.#connect()

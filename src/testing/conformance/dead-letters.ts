@@ -35,6 +35,22 @@ export const deadLetterTests = [
     assert.equal(letter.errorStack, undefined)
   }),
 
+  test('finds no dead letter with an unknown id, and refuses a call without an id', {
+    needs: ['deadLetters'],
+  }, async (scene) => {
+    const { bus } = await brokenBus(scene)
+    await bus.publish([noted('Order-1')])
+    await deadLettersOf(scene, bus, 1)
+
+    assert.equal(await bus.deadLetters.get('unknown'), undefined)
+    assert.equal(await bus.deadLetters.replay('unknown'), false)
+    const { get, replay } = bus.deadLetters
+    for (const call of [get, replay]) {
+      const withoutId: unknown = Reflect.apply(call, bus.deadLetters, [])
+      await assert.rejects(Promise.resolve(withoutId), /takes the id of a dead letter, got undefined/)
+    }
+  }),
+
   test('keeps the stack of the error only with deadLetterStacks, cut', {
     needs: ['deadLetters'],
   }, async (scene) => {

@@ -27,7 +27,13 @@ export const isolationTests = [
   }),
 
   test('survives any value that a handler throws', {}, async (scene) => {
-    const thrown = [new Error('sync'), 'text', undefined, null, { toString: fail }, Symbol('s')]
+    const trapped = new Proxy(new Error('proxy'), { get: fail, getPrototypeOf: fail })
+    const thrown = [
+      ...[new Error('sync'), 'text', undefined, null, { toString: fail }, Symbol('s')],
+      ...[trapped, new Error('cause', { cause: trapped })],
+      Object.defineProperty(new Error('getter'), 'message', { get: fail }),
+      Object.assign(new Error('name'), { name: Symbol('s') }),
+    ]
     const all = new Recording<Noted>()
     const bus = await scene.bus({ maxRetries: 0 })
     bus.subscribe(Noted, ({ n }) => {
