@@ -77,6 +77,10 @@ export const rules: Readonly<Record<string, Rule>> = {
       ...[...core, 'store/index.ts', 'subscriptions/index.ts'],
     ],
   },
+  // The judge and the processes of the command verify, and of the torture of the tests.
+  verify: {
+    imports: ['kit/time.ts', 'events/index.ts', 'handling/index.ts', 'bus/index.ts', '@standard-schema/spec'],
+  },
   'cli-config.ts': { imports: ['create-event-bus.ts'] },
   cli: {
     imports: [
@@ -90,6 +94,8 @@ export const rules: Readonly<Record<string, Rule>> = {
         'events',
         'filter-line/index.ts',
         'operator/index.ts',
+        'verify',
+        'bus/broker-event-bus.ts',
       ],
       ...[...core, ...entryPoints, 'postgres/index.ts', 'sqlite/index.ts'],
     ],

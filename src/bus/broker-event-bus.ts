@@ -40,11 +40,17 @@ import { BusMetrics } from './telemetry/bus-metrics.ts'
 import { failureObserver } from './telemetry/failure-observer.ts'
 import { NoticeBoard, type NoticeSubscription } from './telemetry/notice-board.ts'
 
+/** Deletes all that a bus and these consumer groups have on the broker; see `Transport.removeAll`. */
+export let removeFromBroker: (bus: BrokerEventBus, groups: readonly string[]) => Promise<void> | undefined
+
 /**
  * A bus over a broker: handlers, consumer pipeline and lifecycle, over a `Transport` that moves the bytes. A bus
  * that never starts consuming only publishes, and creates nothing on the broker that only consumers need.
  */
 export abstract class BrokerEventBus<T extends Transport = Transport> extends EventBus {
+  static {
+    removeFromBroker = ({ transport }, groups) => transport.removeAll?.(groups)
+  }
   /** Moves the bytes. A subclass uses it for features that only its broker has. */
   protected readonly transport: T
   readonly #shutdownTimeoutMs: number

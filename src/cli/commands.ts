@@ -13,10 +13,12 @@ import { publish } from './commands/publish.ts'
 import { schema } from './commands/schema.ts'
 import { subscriptions } from './commands/subscriptions.ts'
 import { ui } from './commands/ui.ts'
+import { verify } from './commands/verify.ts'
 
 /** All commands, in the order of the help. */
 export const commands: readonly AnyCommand[] = [
   doctor,
+  verify,
   ...groups,
   ...presence,
   ...control,

@@ -167,6 +167,11 @@ export class KafkaTransport implements Transport {
     return new KafkaCheckup(this.#options, this.#publisher)
   }
 
+  async removeAll(groups: readonly string[]): Promise<void> {
+    const { removeTopicsAndGroups } = await import('./admin/removal.ts')
+    await removeTopicsAndGroups(this.#options, this.#cluster, groups)
+  }
+
   async close(signal: AbortSignal): Promise<void> {
     this.#producer.close()
     await this.#cluster.close(signal)

@@ -191,6 +191,11 @@ export class RabbitMQTransport implements Transport {
     return new RabbitMQCheckup(this.#options, this.#publisher)
   }
 
+  async removeAll(groups: readonly string[]): Promise<void> {
+    const { removeQueuesAndExchanges } = await import('./admin/removal.ts')
+    await removeQueuesAndExchanges(this.#options, (work) => this.#connection.withChannel(work), groups)
+  }
+
   async close(signal: AbortSignal): Promise<void> {
     this.#publisher.close()
     await this.#connection.close(signal)

@@ -188,6 +188,12 @@ export class RedisTransport implements Transport {
     return new RedisCheckup(this.#options)
   }
 
+  async removeAll(): Promise<void> {
+    const { removeKeys } = await import('./admin/removal.ts')
+    this.#trimmer.stop()
+    await removeKeys(this.#options, () => this.client())
+  }
+
   close(): Promise<void> {
     this.#trimmer.stop()
     this.#reader.close()

@@ -251,6 +251,12 @@ export interface Transport {
   /** Loads the checks of `bus.admin.diagnose`, without connecting this transport. Without it, `diagnose` refuses. */
   loadCheckup?(): Promise<TransportCheckup>
 
+  /**
+   * Deletes all that the bus and these consumer groups have on the broker, for `npx eventspine verify`. Called after
+   * `connect`, when nobody else uses it. Without it, the command refuses.
+   */
+  removeAll?(groups: readonly string[]): Promise<void>
+
   /** Closes all connections; ends soon after the signal aborts. */
   close(signal: AbortSignal): Promise<void>
 }

@@ -1,10 +1,10 @@
 import { expect, it } from 'vitest'
+import type { RuleName } from '../../src/verify/rules.ts'
 import type { Breakage } from '../torture/broken-transport.ts'
-import type { FaultName } from '../torture/faults.ts'
-import type { RuleName } from '../torture/judge.ts'
 import { untilFound } from '../torture/planted-fault.ts'
 import type { Tampering } from '../torture/tampered-client.ts'
 import { type TortureOptions, torture } from '../torture/torture.ts'
+import type { FaultName } from '../torture/torture-faults.ts'
 
 const KILL: readonly FaultName[] = ['consumerKilledBeforeAck']
 /** One of five consumers is alone in its group, so that killing or freezing it shows nothing. */

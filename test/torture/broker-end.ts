@@ -3,16 +3,10 @@ import { openConnection } from '../../src/rabbitmq/client/client.ts'
 import { RabbitMQTopology } from '../../src/rabbitmq/client/topology.ts'
 import { resolveRabbitMQOptions } from '../../src/rabbitmq/options.ts'
 import { resolveRedisOptions } from '../../src/redis/options.ts'
+import type { BrokerRest } from '../../src/verify/run.ts'
 import type { Broker } from '../brokers/broker.ts'
 import type { TortureBroker } from './torture-broker.ts'
 import { createTortureBus } from './torture-bus.ts'
-
-/** The unsettled messages of a group at a broker. */
-export interface BrokerRest {
-  readonly group: string
-  readonly unsettled: number
-  readonly detail: string
-}
 
 /** Reads the unsettled messages of a group from the broker, without the bus if possible. */
 export function restOf(

@@ -1,8 +1,9 @@
-import type { Finding, Rule } from './judge.ts'
+import type { Finding } from '../../src/verify/rules.ts'
 import { CANARY } from './secret-watch.ts'
+import type { TortureRule } from './torture-rules.ts'
 
-/** 7: no handle stays open, no error is unhandled, nothing shows the password, and the broker has no unsettled message. */
-export const nothingLeftBehind: Rule = ({ processes, unhandled, leaks, brokerEnds }) => {
+/** 7: no handle stays open, and nothing shows the password. */
+export const nothingLeftBehind: TortureRule = ({ processes, leaks }) => {
   const findings: string[] = []
   for (const { name, stats } of processes.values()) {
     if (stats === undefined) continue
@@ -14,14 +15,8 @@ export const nothingLeftBehind: Rule = ({ processes, unhandled, leaks, brokerEnd
       )
     }
   }
-  for (const { process, what, error } of unhandled)
-    findings.push(`${process}: ${what} without a handler: ${error}`)
   for (const { process, what } of leaks) findings.push(`${process}: the password is in the ${what}`)
   for (const { name, output } of processes.values())
     if (output.includes(CANARY)) findings.push(`${name}: the password is in the output`)
-  for (const { group, unsettled, detail } of brokerEnds) {
-    if (unsettled > 0)
-      findings.push(`the broker still has ${unsettled} unsettled messages of ${group}: ${detail}`)
-  }
   return findings.map((message): Finding => ({ rule: 'conduct', message }))
 }

@@ -1,5 +1,6 @@
-import { type Chronicle, type Fault, overlaps, type ProcessLife } from './chronicle.ts'
-import type { Finding, JudgeOptions, Rule } from './judge.ts'
+import { type Chronicle, type Fault, overlaps, type ProcessLife } from '../../src/verify/chronicle.ts'
+import type { Finding } from '../../src/verify/rules.ts'
+import type { TortureRule, TortureRules } from './torture-rules.ts'
 
 /** The recovery time after a fault. */
 export interface Recovery {
@@ -13,7 +14,7 @@ export interface Recovery {
 }
 
 /** 6: after a fault, groups and producers recover on their own, in time. */
-export const recoveredInTime: Rule = (chronicle, options) => {
+export const recoveredInTime: TortureRule = (chronicle, options) => {
   const late = recoveries(chronicle, options)
     .filter(({ ms, lateMs }) => ms !== undefined && ms > options.recoveryMs + lateMs)
     .map(({ fault, who, ms }): Finding => {
@@ -22,11 +23,11 @@ export const recoveredInTime: Rule = (chronicle, options) => {
       return { rule: 'recovery', message }
     })
   const lives = [...chronicle.processes.values()].filter(({ group }) => group !== undefined)
-  return [...late, ...lives.flatMap((life) => silence(chronicle, options, life)), ...hangs(chronicle)]
+  return [...late, ...lives.flatMap((life) => silence(chronicle, options, life))]
 }
 
 /** The recovery time of each group and of the producers after each fault of the broker. */
-export function recoveries(chronicle: Chronicle, options: JudgeOptions): readonly Recovery[] {
+export function recoveries(chronicle: Chronicle, options: TortureRules): readonly Recovery[] {
   const confirmations = [...chronicle.publications.values()]
     .filter(({ outcome }) => outcome === 'confirmed')
     .map(({ settledAt }) => settledAt)
@@ -52,7 +53,7 @@ export function recoveries(chronicle: Chronicle, options: JudgeOptions): readonl
 
 function recoveryTime(
   { faults, publications }: Chronicle,
-  { recoveryMs }: JudgeOptions,
+  { recoveryMs }: TortureRules,
   fault: Fault,
   times: readonly number[],
 ): number | undefined {
@@ -68,7 +69,7 @@ function recoveryTime(
 }
 
 /** Under load, a running consumer handles an event at least every `silenceMs`. */
-function silence(chronicle: Chronicle, { silenceMs }: JudgeOptions, life: ProcessLife): readonly Finding[] {
+function silence(chronicle: Chronicle, { silenceMs }: TortureRules, life: ProcessLife): readonly Finding[] {
   const confirmations = [...chronicle.publications.values()].filter(({ outcome }) => outcome === 'confirmed')
   const from = Math.max(life.consumingAt, Math.min(...confirmations.map(({ settledAt }) => settledAt)))
   const to = Math.min(life.endedAt, Math.max(...confirmations.map(({ publishedAt }) => publishedAt)))
@@ -95,11 +96,4 @@ function allowance(faults: readonly Fault[], silenceMs: number, from: number, to
       (sum, { startedAt, endedAt }) => sum + silenceMs + Math.min(endedAt, to) - Math.max(startedAt, from),
       0,
     )
-}
-
-/** A publish settles, unless its process was killed. */
-function hangs({ publications, processes }: Chronicle): readonly Finding[] {
-  return [...publications.values()]
-    .filter(({ outcome, process }) => outcome === 'open' && processes.get(process)?.wasKilled !== true)
-    .map(({ event }) => ({ rule: 'recovery', message: `the publish of ${event} never settled`, event }))
 }

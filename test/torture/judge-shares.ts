@@ -1,5 +1,6 @@
-import { type Chronicle, hits, type ProcessLife, type Run } from './chronicle.ts'
-import type { Finding, JudgeOptions, Rule } from './judge.ts'
+import { type Chronicle, hits, type ProcessLife, type Run } from '../../src/verify/chronicle.ts'
+import type { Finding } from '../../src/verify/rules.ts'
+import type { TortureRule, TortureRules } from './torture-rules.ts'
 
 /** Longest and shortest period that is judged, in milliseconds. */
 const [MOST_MS, LEAST_MS] = [2000, 1000]
@@ -12,7 +13,7 @@ interface Span {
 }
 
 /** 8: no worker of an ordered group is idle while another one handles more than twice its share. */
-export const sharesAreEven: Rule = (chronicle, options) =>
+export const sharesAreEven: TortureRule = (chronicle, options) =>
   options.groups
     .filter(({ order }) => order === 'group')
     .flatMap(({ name }) => {
@@ -49,7 +50,7 @@ function idlers(
 /** The periods under load in which no fault, start or end of a worker disturbs the group, or has just done so. */
 function quietSpans(
   { publications, faults }: Chronicle,
-  { balanceMs }: JudgeOptions,
+  { balanceMs }: TortureRules,
   members: readonly ProcessLife[],
 ): readonly Span[] {
   const confirmed = [...publications.values()].filter(({ outcome }) => outcome === 'confirmed')

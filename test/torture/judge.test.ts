@@ -1,8 +1,10 @@
 import { expect, it } from 'vitest'
-import type { DeadLetterFact, Fact } from './history.ts'
-import { type JudgeOptions, judge, report } from './judge.ts'
+import type { DeadLetterFact, Fact } from '../../src/verify/history.ts'
+import { report } from '../../src/verify/judge.ts'
+import { judgeTorture } from './torture-judge.ts'
+import type { TortureRules } from './torture-rules.ts'
 
-const OPTIONS: JudgeOptions = {
+const OPTIONS: TortureRules = {
   groups: [{ name: 'g', handlers: ['h'], order: 'group' }],
   maxAttempts: 3,
   maxInFlight: 2,
@@ -102,7 +104,7 @@ function life(
 }
 
 function messages(facts: readonly Fact[], options = OPTIONS): readonly string[] {
-  return judge(facts, options).map(({ rule, message }) => `${rule}: ${message}`)
+  return judgeTorture(facts, options).map(({ rule, message }) => `${rule}: ${message}`)
 }
 
 const clean = [
@@ -507,7 +509,7 @@ it('allows more time if the processes got no CPU, but not for the effects of a f
 })
 
 it('prints the whole history of the event', () => {
-  const violations = judge([...clean, ...run(2, 200)], OPTIONS)
+  const violations = judgeTorture([...clean, ...run(2, 200)], OPTIONS)
 
   expect(violations[0]?.story.map((line) => line.trim().split(/ +/).slice(2, 4).join(' '))).toEqual([
     'p published',

@@ -1,8 +1,8 @@
 import { expect } from 'vitest'
 import type { BrokerKind } from '../brokers/broker.ts'
 import { paced } from '../support/pace.ts'
-import type { FaultName } from './faults.ts'
 import { torture } from './torture.ts'
+import type { FaultName } from './torture-faults.ts'
 
 /** Maximum duration of a short run, in milliseconds. It includes the wait for all events to settle, after which violations are reported. */
 export const SHORT_RUN_MS = paced(300_000)

@@ -1,8 +1,6 @@
-import { z } from 'zod'
 import {
   BrokerEventBus,
   type BrokerOptions,
-  defineEvent,
   type Logger,
   type Transport,
   type TransportHost,
@@ -16,20 +14,6 @@ import type { BrokerKind } from '../brokers/broker.ts'
 import { type Breakage, broken } from './broken-transport.ts'
 import { CANARY, USER } from './secret-watch.ts'
 import { isTampering, type Tampering, tamperedClient } from './tampered-client.ts'
-
-/** The event that a run publishes: number `n` of its aggregate. `flaky` handlers fail `failures` times for it. */
-export class Tortured extends defineEvent({
-  type: 'Tortured',
-  aggregateType: 'Torture',
-  schema: z.object({ n: z.number().int(), failures: z.number().int() }),
-}) {}
-
-/** An event that no consumer can decode, because its payload does not match the schema of {@link Tortured}. */
-export class Spoiled extends defineEvent({
-  type: 'Tortured',
-  aggregateType: 'Torture',
-  schema: z.object({ n: z.number().int(), failures: z.literal('none') }),
-}) {}
 
 export interface TortureBusOptions {
   readonly kind: BrokerKind

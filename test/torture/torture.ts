@@ -1,36 +1,37 @@
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { setTimeout as delay } from 'node:timers/promises'
-import type { BrokerEventBus, DeadLetter } from '../../src/index.ts'
-import { WaitTimeoutError } from '../../src/testing/index.ts'
+import type { BrokerEventBus } from '../../src/index.ts'
+import { Chronicle } from '../../src/verify/chronicle.ts'
+import { Tortured } from '../../src/verify/events.ts'
+import { type Fact, HistoryWriter } from '../../src/verify/history.ts'
+import { report, type Violation } from '../../src/verify/judge.ts'
+import type { Part } from '../../src/verify/messages.ts'
+import { LatenessWatch } from '../../src/verify/process-watch.ts'
+import { Random } from '../../src/verify/random.ts'
+import { TortureRun } from '../../src/verify/run.ts'
+import { Stage } from '../../src/verify/stage.ts'
 import type { BrokerKind } from '../brokers/broker.ts'
 import { paced } from '../support/pace.ts'
-import { waitFor } from '../support/wait-for.ts'
 import type { Breakage } from './broken-transport.ts'
 import { restOf } from './broker-end.ts'
-import { Chronicle } from './chronicle.ts'
-import { now } from './clock.ts'
-import { FAULTS, type FaultName, type FaultTools, inflict } from './faults.ts'
-import { countFacts, type Fact, HistoryWriter, readHistory } from './history.ts'
-import { type JudgeOptions, judge, report, type Violation } from './judge.ts'
-import { nothingLost } from './judge-delivery.ts'
 import { type Recovery, recoveries } from './judge-recovery.ts'
-import { LatenessWatch } from './process-watch.ts'
-import { Random } from './random.ts'
 import { SecretWatch } from './secret-watch.ts'
-import { type Actor, type Part, Stage } from './stage.ts'
 import type { Tampering } from './tampered-client.ts'
 import { launchTortureBroker, type TortureBroker } from './torture-broker.ts'
 import {
   ALONE,
   createTortureBus,
+  HANDLER_TIMEOUT_MS,
   LEASE_MS,
   MAX_ATTEMPTS,
   MAX_IN_FLIGHT,
   SCOPE,
-  Tortured,
 } from './torture-bus.ts'
+import { actionsOn, FAULTS, type FaultName } from './torture-faults.ts'
+import { judgeTorture } from './torture-judge.ts'
+import { launchBehindProxy } from './torture-launch.ts'
+import type { TortureRules } from './torture-rules.ts'
 
 export interface TortureOptions {
   readonly kind: BrokerKind
@@ -49,7 +50,7 @@ export interface TortureOptions {
   readonly leastFaults?: number
   /** Minimum and maximum time between two faults, in milliseconds. Default 1,500 to 6,000. */
   readonly pauseMs?: readonly [number, number]
-  /** Maximum time until all confirmed events are settled after the last publish, in milliseconds. Default 45,000 on the reference machine. */
+  /** Maximum time without progress until all confirmed events are settled, in milliseconds. Default 45,000 on the reference machine. */
   readonly settleMs?: number
   readonly onProgress?: (line: string) => void
 }
@@ -68,7 +69,7 @@ const AGGREGATES = 12
 const PARTITIONED_AGGREGATES = 100
 
 /** The rules that a bus must keep. */
-function rulesOf(kind: BrokerKind, partitions: number): JudgeOptions {
+function rulesOf(kind: BrokerKind, partitions: number): TortureRules {
   const hasOwners = kind === 'kafka' || partitions > 1
   const competing = hasOwners ? 'group' : 'consumer'
   return {
@@ -92,237 +93,116 @@ function rulesOf(kind: BrokerKind, partitions: number): JudgeOptions {
 export async function torture(options: TortureOptions): Promise<TortureResult> {
   await using broker = await launchTortureBroker(options.kind)
   const folder = await mkdtemp(join(tmpdir(), 'eventspine-torture-'))
-  const run = new TortureRun(options, broker, folder)
+  const history = new HistoryWriter(folder, 'run')
+  const lateness = new LatenessWatch(history)
+  const { kind, partitions = 1 } = options
+  const watch = new SecretWatch((what) => history.record({ kind: 'leaked', what }))
+  const names = { consumerGroup: 'operator', consumerName: 'operator' }
+  const operator = createTortureBus(
+    { kind, port: broker.port, scope: SCOPE, partitions, ...names },
+    watch.logger,
+  )
+  operator.subscribe(Tortured, () => undefined)
+  const random = new Random(options.seed)
+  const stage = stageOf(options, { broker, folder, history, random })
   try {
-    return await run.play()
+    return judged(options, await runOf(options, { broker, stage, operator, random }).play())
   } finally {
-    await run.end()
+    await stage.clear()
+    lateness.end()
+    await operator.shutdown({ timeoutMs: 5000 })
+    history.close()
     await rm(folder, { recursive: true, force: true })
   }
 }
 
-class TortureRun {
-  readonly #options: TortureOptions
-  readonly #broker: TortureBroker
-  readonly #folder: string
-  readonly #lateness: LatenessWatch
-  readonly #random: Random
-  readonly #history: HistoryWriter
-  readonly #stage: Stage
-  /** Records and replays dead letters. */
-  readonly #operator: BrokerEventBus
-  readonly #rules: JudgeOptions
-
-  constructor(options: TortureOptions, broker: TortureBroker, folder: string) {
-    const { kind, breakage, seed, partitions = 1 } = options
-    this.#options = options
-    this.#broker = broker
-    this.#folder = folder
-    this.#random = new Random(seed)
-    this.#history = new HistoryWriter(folder, 'run')
-    this.#lateness = new LatenessWatch(this.#history)
-    this.#rules = rulesOf(kind, partitions)
-    const { port } = broker
-    this.#stage = new Stage({
-      ...{ broker: broker.broker, port, folder },
-      ...{ history: this.#history, random: this.#random, breakage, partitions },
-      aggregates: options.aggregates ?? (partitions > 1 ? PARTITIONED_AGGREGATES : AGGREGATES),
-    })
-    const watch = new SecretWatch((what) => this.#history.record({ kind: 'leaked', what }))
-    const names = { consumerGroup: 'operator', consumerName: 'operator' }
-    this.#operator = createTortureBus({ kind, port, scope: SCOPE, partitions, ...names }, watch.logger)
-    this.#operator.subscribe(Tortured, () => undefined)
-  }
-
-  async play(): Promise<TortureResult> {
-    await this.#open()
-    await this.#torment()
-    for (const producer of this.#stage.producers) {
-      // A process that has just started does not know the signal yet.
-      await this.#whenPublishing(producer)
-      await this.#stage.stop(producer)
-    }
-    await this.#settle()
-    await Promise.all(this.#stage.consumers.map((consumer) => this.#stage.stop(consumer)))
-    for (const rest of await this.#rests()) this.#history.record({ kind: 'brokerEnd', ...rest })
-    await this.#noteDeadLetters('deadLettered')
-    return this.#judge()
-  }
-
-  async end(): Promise<void> {
-    await this.#stage.clear()
-    this.#lateness.end()
-    await this.#operator.shutdown({ timeoutMs: 5000 })
-    this.#history.close()
-  }
-
-  async #open(): Promise<void> {
-    const isPartitioned = (this.#options.partitions ?? 1) > 1
-    const names = ['first', 'second', 'third', ...(isPartitioned ? ['fourth'] : [])]
-    const shared = names.map((consumerName) => consumer('shared', consumerName))
-    const actors: Actor[] = []
-    for (const part of [...shared, consumer(ALONE, 'only')]) actors.push(await this.#stage.start(part))
-    await Promise.all(actors.map((actor) => this.#whenConsuming(actor)))
-    for (let n = 0; n < 2; n += 1) await this.#stage.start(PRODUCER)
-    await Promise.all(this.#stage.producers.map((actor) => this.#whenPublishing(actor)))
-  }
-
-  /** Alternates pauses and faults. The last pause is long enough for the last recovery. */
-  async #torment(): Promise<void> {
-    const end = Date.now() + this.#options.seconds * 1000
-    await delay(2000)
-    const tools: FaultTools = {
-      stage: this.#stage,
-      whenConsuming: (actor) => this.#whenConsuming(actor),
-      replayDeadLetters: () => this.#replay(),
-    }
-    const { events, leastFaults = 0 } = this.#options
-    const isEnough = () => (events === undefined ? Date.now() >= end : this.#confirmed() >= events)
-    const isOver = (count: number) => count > leastFaults && isEnough()
-    for (let count = 1; !isOver(count); ) {
-      for (const name of this.#options.faults ?? this.#round(count)) {
-        if (isOver(count)) break
-        this.#say(`fault ${count}: ${name}`)
-        await inflict(name, `${count} ${name}`, tools)
-        count += 1
-        await delay(this.#random.integer(...(this.#options.pauseMs ?? [1500, 6000])))
-      }
-    }
-    // The recovery of a broken transport does not matter.
-    if (this.#options.breakage === undefined) await delay(this.#rules.recoveryMs)
-  }
-
-  /** All faults once, in random order; even a short run includes the worst one. */
-  #round(count: number): readonly FaultName[] {
-    const all = this.#random.shuffled(FAULTS)
-    if (count > 1) return all
-    const others: readonly FaultName[] = all.filter((name) => name !== 'brokerKilled')
-    return others.toSpliced(this.#random.integer(0, 4), 0, 'brokerKilled')
-  }
-
-  /** Waits until all confirmed events are handled or dead-lettered. The judge reports those that are not. */
-  async #settle(): Promise<void> {
-    this.#say('waiting until all is settled')
-    const isSettled = async () => {
-      const chronicle = new Chronicle([...this.#facts(), ...(await this.#letters('deadLettered'))])
-      if (nothingLost(chronicle, this.#rules).length > 0) return false
-      // Events with an unknown outcome count, too.
-      return (await this.#rests()).every(({ unsettled }) => unsettled === 0)
-    }
-    const { settleMs: timeoutMs = paced(45_000) } = this.#options
-    await waitFor(isSettled, { timeoutMs, intervalMs: 1000 }).catch((error: unknown) => {
-      if (!(error instanceof WaitTimeoutError)) throw error
-      this.#say('not all was settled in time')
-    })
-  }
-
-  #rests() {
-    return Promise.all(
-      this.#rules.groups.map(({ name }) => restOf(this.#broker, SCOPE, name, this.#options.partitions)),
-    )
-  }
-
-  #judge(): TortureResult {
-    const facts = this.#facts()
-    const chronicle = new Chronicle(facts)
-    const violations = judge(facts, this.#rules)
-    const count = (kind: Fact['kind']) => facts.filter((fact) => fact.kind === kind).length
-    const kinds = [
-      'confirmed',
-      'notStored',
-      'unknown',
-      'finished',
-      'failed',
-      'deadLettered',
-      'replayed',
-    ] as const
-    return {
-      violations,
-      recoveries: recoveries(chronicle, this.#rules),
-      faults: chronicle.faults.map(({ name }) => name),
-      counts: Object.fromEntries(kinds.map((kind) => [kind, count(kind)])),
-      report: violations.length === 0 ? '' : `seed ${this.#options.seed}\n${report(violations)}`,
-    }
-  }
-
-  async #replay(): Promise<void> {
-    for (const { letter, fact } of await this.#described('replayed')) {
-      this.#history.record({ ...fact, at: now() })
-      await this.#operator.deadLetters.replay(letter.id)
-    }
-  }
-
-  async #noteDeadLetters(kind: 'deadLettered'): Promise<void> {
-    for (const fact of await this.#letters(kind)) this.#history.record(fact)
-  }
-
-  async #letters(kind: 'deadLettered') {
-    return (await this.#described(kind)).map(({ fact }) => fact)
-  }
-
-  async #described(kind: 'deadLettered' | 'replayed') {
-    const { deadLetters } = await this.#operator.deadLetters.list({ limit: 100_000 })
-    return deadLetters.map((letter) => ({ letter, fact: factOf(letter, kind) }))
-  }
-
-  #whenConsuming(actor: Pick<Actor, 'name'>): Promise<void> {
-    return this.#whenRecorded(actor, 'consuming')
-  }
-
-  #whenPublishing(actor: Pick<Actor, 'name'>): Promise<void> {
-    return this.#whenRecorded(actor, 'published')
-  }
-
-  async #whenRecorded({ name }: Pick<Actor, 'name'>, wanted: Fact['kind']): Promise<void> {
-    const isThere = () => readHistory(this.#folder, name).some(({ kind }) => kind === wanted)
-    await waitFor(isThere, {
-      timeoutMs: paced(30_000),
-      intervalMs: 100,
-      describe: () =>
-        `${name} to record ${wanted}; it wrote ${this.#stage.actors.find((it) => it.name === name)?.output}`,
-    })
-  }
-
-  /** Counts the lines, because parsing a long history takes seconds. */
-  #confirmed(): number {
-    return countFacts(this.#folder, PRODUCER.group, 'confirmed')
-  }
-
-  #facts(): readonly Fact[] {
-    return readHistory(this.#folder)
-  }
-
-  #say(line: string): void {
-    this.#options.onProgress?.(line)
-  }
+interface StageParts {
+  readonly broker: TortureBroker
+  readonly folder: string
+  readonly history: HistoryWriter
+  readonly random: Random
 }
 
-const PRODUCER: Part = { role: 'producer', group: 'producer', handlers: [], consumerName: 'producer' }
+function stageOf(options: TortureOptions, { broker, folder, history, random }: StageParts): Stage {
+  const {
+    kind,
+    breakage,
+    partitions = 1,
+    aggregates = partitions > 1 ? PARTITIONED_AGGREGATES : AGGREGATES,
+  } = options
+  const launchParts = { kind, port: broker.port, breakage, partitions }
+  return new Stage({
+    ...{ folder, history, random, aggregates, hasPoison: partitions > 1 },
+    ...{ leaseMs: LEASE_MS, handlerTimeoutMs: HANDLER_TIMEOUT_MS },
+    launch: (part) => launchBehindProxy(launchParts, part),
+  })
+}
+
+interface RunParts extends Pick<StageParts, 'broker' | 'random'> {
+  readonly stage: Stage
+  /** Records and replays dead letters. */
+  readonly operator: BrokerEventBus
+}
+
+function runOf(options: TortureOptions, { broker, stage, operator, random }: RunParts): TortureRun {
+  const { kind, partitions = 1, seconds, events, leastFaults, pauseMs } = options
+  const rules = rulesOf(kind, partitions)
+  const names = ['first', 'second', 'third', ...(partitions > 1 ? ['fourth'] : [])]
+  return new TortureRun({
+    ...{ stage, operator, producers: 2, actions: actionsOn(broker.broker) },
+    rules: () => rules,
+    consumers: [...names.map((name) => consumer('shared', name)), consumer(ALONE, 'only')],
+    round: (count) => options.faults ?? roundOf(random, count),
+    extent: {
+      ...{ seconds, events, leastFaults, pauseMs },
+      // The recovery of a broken transport does not matter.
+      lastPauseMs: options.breakage === undefined ? rules.recoveryMs : 0,
+    },
+    startMs: paced(30_000),
+    stallMs: options.settleMs ?? paced(45_000),
+    rests: () => Promise.all(rules.groups.map(({ name }) => restOf(broker, SCOPE, name, partitions))),
+    onProgress: options.onProgress ?? (() => undefined),
+  })
+}
+
+/** All faults once, in random order; even a short run includes the worst one. */
+function roundOf(random: Random, count: number): readonly FaultName[] {
+  const all = random.shuffled(FAULTS)
+  if (count > 1) return all
+  const others: readonly FaultName[] = all.filter((name) => name !== 'brokerKilled')
+  return others.toSpliced(random.integer(0, 4), 0, 'brokerKilled')
+}
+
+function judged({ kind, partitions = 1, seed }: TortureOptions, facts: readonly Fact[]): TortureResult {
+  const rules = rulesOf(kind, partitions)
+  const chronicle = new Chronicle(facts)
+  const violations = judgeTorture(facts, rules)
+  const count = (kind: Fact['kind']) => facts.filter((fact) => fact.kind === kind).length
+  const kinds = [
+    'confirmed',
+    'notStored',
+    'unknown',
+    'finished',
+    'failed',
+    'deadLettered',
+    'replayed',
+  ] as const
+  return {
+    violations,
+    recoveries: recoveries(chronicle, rules),
+    faults: chronicle.faults.map(({ name }) => name),
+    counts: Object.fromEntries(kinds.map((kind) => [kind, count(kind)])),
+    report: violations.length === 0 ? '' : `seed ${seed}\n${report(violations)}`,
+  }
+}
 
 function consumer(group: 'shared' | typeof ALONE, consumerName: string): Part {
-  const handlers = group === 'shared' ? ['steady', 'flaky'] : ['flaky']
-  return { role: 'consumer', group, handlers, consumerName }
-}
-
-function factOf(letter: DeadLetter, kind: 'deadLettered' | 'replayed') {
-  const { event, aggregateId = '', consumerGroup = '', handlerNames = [], attempts = 0, reason = '' } = letter
-  const n = event instanceof Tortured ? event.n : numberIn(letter.body)
+  const isAlone = group === ALONE
   return {
-    kind,
-    process: 'run',
-    at: letter.lastFailedAt?.getTime() ?? 0,
-    event: `${aggregateId}#${n}`,
-    aggregate: aggregateId,
-    n,
-    group: consumerGroup,
-    handlers: handlerNames,
-    attempts,
-    reason,
+    role: 'consumer',
+    group,
+    isAlone,
+    handlers: isAlone ? ['flaky'] : ['steady', 'flaky'],
+    consumerName,
   }
-}
-
-/** The number of an event that cannot be decoded. */
-function numberIn(body: Uint8Array): number {
-  // Only events of the run's producers are published.
-  return (JSON.parse(Buffer.from(body).toString()) as { readonly n: number }).n
 }

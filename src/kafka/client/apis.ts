@@ -4,6 +4,8 @@ import type { KafkaApi, KafkaConnection, KafkaLibrary, KafkaWriter } from './cli
 import type {
   ConfigsToDescribe,
   CreateTopicsResponse,
+  DeleteGroupsResponse,
+  DeleteTopicsResponse,
   DescribeConfigsResponse,
   DescribeConsumerGroupsResponse,
   DescribeGroupsResponse,
@@ -110,6 +112,10 @@ export interface KafkaApis {
     | KafkaApi<[readonly ConfigsToDescribe[], boolean, boolean], DescribeConfigsResponse>
     | undefined
   readonly offsetDelete: KafkaApi<[string, readonly OffsetDeleteTopic[]], OffsetDeleteResponse> | undefined
+  readonly deleteTopics:
+    | KafkaApi<[readonly { readonly name: string; readonly topicId: null }[], number], DeleteTopicsResponse>
+    | undefined
+  readonly deleteGroups: KafkaApi<[readonly string[]], DeleteGroupsResponse> | undefined
   readonly listOffsets: KafkaApi<[number, number, readonly ListOffsetsTopic[]], ListOffsetsResponse>
   readonly initProducerId: KafkaApi<
     [string | null, number],
@@ -208,6 +214,8 @@ export async function negotiateApis(
     describeConsumerGroups: find('consumerGroupDescribeV0')?.api,
     describeConfigs: find('describeConfigsV4', 'describeConfigsV3', 'describeConfigsV2')?.api,
     offsetDelete: find('offsetDeleteV0')?.api,
+    deleteTopics: find('deleteTopicsV6')?.api,
+    deleteGroups: find('deleteGroupsV2')?.api,
     listOffsets: need('listOffsetsV9', 'listOffsetsV8', 'listOffsetsV7').api,
     initProducerId: need('initProducerIdV5', 'initProducerIdV4').api,
     produce: need('produceV11', 'produceV10', 'produceV9').api,

@@ -54,6 +54,14 @@ export interface CreateTopicsResponse {
   }[]
 }
 
+export interface DeleteTopicsResponse {
+  readonly responses: readonly { readonly name: string | null; readonly errorCode: number }[]
+}
+
+export interface DeleteGroupsResponse {
+  readonly results: readonly { readonly groupId: string; readonly errorCode: number }[]
+}
+
 export interface FindCoordinatorResponse {
   readonly coordinators: readonly (BrokerNode & {
     readonly errorCode: number

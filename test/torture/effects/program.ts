@@ -15,8 +15,8 @@ import {
 } from '../../../src/index.ts'
 import type { PostgresClient } from '../../../src/postgres/index.ts'
 import type { SqliteConnection } from '../../../src/sqlite/index.ts'
+import { Random } from '../../../src/verify/random.ts'
 import { type StoresPlace, storesOf } from '../../support/stores-of.ts'
-import { Random } from '../random.ts'
 import { createTortureBus, type TortureBusOptions } from '../torture-bus.ts'
 import { CUSTOMERS, isCanceled, PHASES, type Phase, type Role, tableName } from './judge.ts'
 

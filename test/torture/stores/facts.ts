@@ -1,6 +1,6 @@
 import { closeSync, openSync, readdirSync, readFileSync, writeSync } from 'node:fs'
 import { join } from 'node:path'
-import { now } from '../clock.ts'
+import { now } from '../../../src/verify/clock.ts'
 
 /** The knowledge of the processes of a run, one line each. */
 export type StoreFact =

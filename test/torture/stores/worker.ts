@@ -7,8 +7,8 @@ import {
   type StreamStore,
   SubscriptionManager,
 } from '../../../src/index.ts'
+import { Random } from '../../../src/verify/random.ts'
 import { type StoresPlace, storesOf } from '../../support/stores-of.ts'
-import { Random } from '../random.ts'
 import { SecretWatch } from '../secret-watch.ts'
 import { brokenStores, type StoreBreakage } from './breakage.ts'
 import { StoreHistory } from './facts.ts'

@@ -16,6 +16,7 @@ export interface Publication {
   readonly aggregate: string
   readonly n: number
   readonly isPoison?: boolean
+  readonly type?: string
   readonly process: string
   readonly publishedAt: number
   outcome: 'confirmed' | 'notStored' | 'unknown' | 'open'

@@ -1,33 +1,8 @@
 import { setTimeout as delay } from 'node:timers/promises'
-import type { LineQuality } from '../support/tcp-proxy.ts'
 import type { FaultFact } from './history.ts'
+import type { LineQuality } from './line.ts'
+import type { Trouble } from './messages.ts'
 import type { Actor, Stage } from './stage.ts'
-import { HANDLER_TIMEOUT_MS, LEASE_MS } from './torture-bus.ts'
-import type { Trouble } from './worker.ts'
-
-/** The faults that can hit a run. */
-export const FAULTS = [
-  'brokerKilled',
-  'brokerRestarted',
-  'brokerFrozen',
-  'allConnectionsCut',
-  'oneConnectionCut',
-  'blackHole',
-  'networkSlow',
-  'networkBreaksInside',
-  'consumerKilledBeforeAck',
-  'consumerFrozenBeyondLease',
-  'consumerFrozenShortly',
-  'consumerBlocked',
-  'handlerExits',
-  'handlerHangs',
-  'producerKilled',
-  'consumerReplaced',
-  'consumerAdded',
-  'deadLettersReplayed',
-] as const
-
-export type FaultName = (typeof FAULTS)[number]
 
 export interface FaultTools {
   readonly stage: Stage
@@ -36,15 +11,11 @@ export interface FaultTools {
   replayDeadLetters(): Promise<void>
 }
 
-/** Causes the fault, and resolves when it is over. Records its start and end in the history. */
-export async function inflict(name: FaultName, id: string, tools: FaultTools): Promise<void> {
-  await ACTIONS[name](new FaultScope(id, tools), tools)
-}
+/** Causes a fault, and resolves when it is over. */
+export type Action = (scope: FaultScope, tools: FaultTools) => Promise<void>
 
-type Action = (scope: FaultScope, tools: FaultTools) => Promise<void>
-
-/** Records the start and the end of one fault. */
-class FaultScope {
+/** Records the start and the end of one fault in the history. */
+export class FaultScope {
   readonly #id: string
   readonly #tools: FaultTools
 
@@ -69,41 +40,27 @@ class FaultScope {
   }
 }
 
-const EVERYBODY = ['*']
+/** The targets of a fault that hits all processes. */
+export const EVERYBODY = ['*']
 
-const ACTIONS: Readonly<Record<FaultName, Action>> = {
-  brokerKilled: (scope, { stage }) =>
-    scope.during(EVERYBODY, async () => {
-      await stage.parts.broker.kill()
-      await delay(stage.parts.random.integer(0, 2000))
-      await stage.parts.broker.start()
-    }),
-
-  brokerRestarted: (scope, { stage }) => scope.during(EVERYBODY, () => stage.parts.broker.restart()),
-
-  brokerFrozen: (scope, { stage }) =>
-    scope.during(EVERYBODY, async () => {
-      await stage.parts.broker.freeze()
-      await delay(stage.parts.random.integer(500, 5000))
-      await stage.parts.broker.thaw()
-    }),
-
+/** The faults that need no rights over the broker. */
+export const ACTIONS = {
   allConnectionsCut: (scope, { stage }) =>
     scope.during(EVERYBODY, async () => {
-      for (const { proxy } of stage.actors) proxy.cut()
+      for (const { line } of stage.actors) line.cut()
     }),
 
   oneConnectionCut: async (scope, { stage }) => {
     const actor = pick(stage, stage.actors)
-    await scope.during([actor.name], async () => actor.proxy.cut())
+    await scope.during([actor.name], async () => actor.line.cut())
   },
 
   blackHole: async (scope, { stage }) => {
     const actor = pick(stage, stage.actors)
     await scope.during([actor.name], async () => {
-      actor.proxy.freeze()
+      actor.line.freeze()
       await delay(stage.parts.random.integer(1000, 5000))
-      actor.proxy.thaw()
+      actor.line.thaw()
       // Frozen connections stay frozen: the bus must detect that.
     })
   },
@@ -113,13 +70,6 @@ const ACTIONS: Readonly<Record<FaultName, Action>> = {
       latencyMs: stage.parts.random.integer(50, 300),
       bytesPerSecond: stage.parts.random.integer(30_000, 200_000),
       chunksPerReset: Infinity,
-    }),
-
-  networkBreaksInside: (scope, { stage }) =>
-    degraded(scope, stage, {
-      latencyMs: 1,
-      bytesPerSecond: Infinity,
-      chunksPerReset: stage.parts.random.integer(20, 200),
     }),
 
   consumerKilledBeforeAck: (scope, tools) =>
@@ -133,22 +83,24 @@ const ACTIONS: Readonly<Record<FaultName, Action>> = {
 
   consumerBlocked: async (scope, { stage }) => {
     const actor = pick(stage, stage.consumers)
-    const ms = 2 * LEASE_MS
+    const ms = 2 * stage.parts.leaseMs
     await scope.during([actor.name], async () => {
-      actor.trouble({ kind: 'block', ms })
+      actor.send({ kind: 'block', ms })
       await delay(ms + 500)
     })
   },
 
   // This excuses no other violation: one handler of one event fails, and holds back only its aggregate until then.
   handlerHangs: async (_scope, { stage }) => {
-    pick(stage, stage.consumers).trouble({ kind: 'hang' })
-    await delay(HANDLER_TIMEOUT_MS + 500)
+    pick(stage, stage.consumers).send({ kind: 'hang' })
+    await delay(stage.parts.handlerTimeoutMs + 500)
   },
 
-  consumerFrozenBeyondLease: (scope, { stage }) => frozen(scope, pick(stage, stage.consumers), 2 * LEASE_MS),
+  consumerFrozenBeyondLease: (scope, { stage }) =>
+    frozen(scope, pick(stage, stage.consumers), 2 * stage.parts.leaseMs),
 
-  consumerFrozenShortly: (scope, { stage }) => frozen(scope, pick(stage, stage.consumers), LEASE_MS / 3),
+  consumerFrozenShortly: (scope, { stage }) =>
+    frozen(scope, pick(stage, stage.consumers), stage.parts.leaseMs / 3),
 
   consumerReplaced: async (scope, { stage, whenConsuming }) => {
     const actor = pick(stage, stage.consumers)
@@ -162,7 +114,7 @@ const ACTIONS: Readonly<Record<FaultName, Action>> = {
   consumerAdded: async (scope, { stage, whenConsuming }) => {
     const actor = pick(
       stage,
-      stage.consumers.filter(({ part }) => part.group === 'shared'),
+      stage.consumers.filter(({ part }) => !part.isAlone),
     )
     const exchange = async () => {
       const { consumerName } = actor.part
@@ -173,7 +125,7 @@ const ACTIONS: Readonly<Record<FaultName, Action>> = {
   },
 
   deadLettersReplayed: (_scope, { replayDeadLetters }) => replayDeadLetters(),
-}
+} as const satisfies Readonly<Record<string, Action>>
 
 /** Ends the process at its next opportunity: in a handler, between handling and acknowledging, or during a publish. */
 async function ended(
@@ -184,7 +136,7 @@ async function ended(
 ): Promise<void> {
   await scope.during([actor.name], async () => {
     actor.wasKilled = true
-    actor.trouble(trouble)
+    actor.send(trouble)
     if (!(await actor.ended(3000))) actor.signal('SIGKILL')
     await actor.ended(3000)
     stage.recordEnd(actor)
@@ -193,12 +145,13 @@ async function ended(
   if (actor.part.role === 'consumer') await whenConsuming(heir)
 }
 
-async function degraded(scope: FaultScope, stage: Stage, quality: LineQuality): Promise<void> {
-  const { proxy, name } = pick(stage, stage.actors)
+/** Makes the network of one process slow for a while. */
+export async function degraded(scope: FaultScope, stage: Stage, quality: LineQuality): Promise<void> {
+  const { line, name } = pick(stage, stage.actors)
   await scope.during([name], async () => {
-    proxy.degrade(quality)
+    line.degrade(quality)
     await delay(stage.parts.random.integer(2000, 4000))
-    proxy.degrade(undefined)
+    line.degrade(undefined)
   })
 }
 

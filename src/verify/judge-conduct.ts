@@ -1,6 +1,6 @@
 import { type Chronicle, type Fault, hits, overlaps, type Run } from './chronicle.ts'
 import type { DeadLetterFact } from './history.ts'
-import type { Finding, JudgeOptions, Rule } from './judge.ts'
+import type { Finding, JudgeOptions, Rule } from './rules.ts'
 
 /** 4: an event succeeds twice only if a fault hit it in flight, and no more events than a process had in flight. */
 export const duplicatesOnlyAtFaults: Rule = (chronicle, options) => {
@@ -198,41 +198,6 @@ function faultsDuring(faults: readonly Fault[], runs: readonly Run[]): readonly 
   const processes = runs.map(({ process }) => process)
   return faults.filter((fault) => hits(fault, ...processes) && overlaps(fault, from, to + 1000))
 }
-
-/** 7: the counters of a process match its actions. */
-export const countersAgree: Rule = (
-  { processes, runs, publications, realFaults },
-  { groups, heapGrowthBytes },
-) =>
-  [...processes.values()].flatMap(({ name, group, stats: fact }) => {
-    if (fact === undefined) return []
-    const { stats, heapBefore, heapAfter } = fact
-    const own = runs.filter(({ process }) => process === name)
-    const failed = own.filter(({ outcome }) => outcome === 'failed').length
-    const finished = own.filter(({ outcome }) => outcome === 'finished').length
-    const confirmed = [...publications.values()].filter(
-      (it) => it.process === name && it.outcome === 'confirmed',
-    )
-    const isAlone = groups.find((it) => it.name === group)?.handlers.length === 1
-    const settled = stats.eventsProcessedSuccess + stats.eventsProcessedFailed
-    const wasHit = realFaults.some((fault) => hits(fault, name))
-    const wrong: (string | false)[] = [
-      stats.handlerErrors !== failed && `handlerErrors ${stats.handlerErrors}, and ${failed} runs failed`,
-      stats.eventsPublished !== confirmed.length &&
-        `eventsPublished ${stats.eventsPublished}, and ${confirmed.length} were confirmed`,
-      stats.inFlight !== 0 && `inFlight ${stats.inFlight} after the shutdown`,
-      stats.eventsConsumed !== settled &&
-        `eventsConsumed ${stats.eventsConsumed}, and ${settled} are settled`,
-      isAlone &&
-        !wasHit &&
-        stats.eventsProcessedSuccess !== finished &&
-        `eventsProcessedSuccess ${stats.eventsProcessedSuccess}, and ${finished} runs finished`,
-      heapAfter - heapBefore > heapGrowthBytes && `memory grew by ${heapAfter - heapBefore} bytes`,
-    ]
-    return wrong
-      .filter((what) => what !== false)
-      .map((what): Finding => ({ rule: 'conduct', message: `${name}: ${what}` }))
-  })
 
 /** 7: every process that was not killed exits on its own, without an error. */
 export const processesEnd: Rule = ({ processes }) =>

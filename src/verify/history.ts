@@ -20,6 +20,9 @@ type PublishFact = Base &
     readonly kind: 'published' | 'confirmed' | 'notStored' | 'unknown'
     /** True if no consumer can decode the event. */
     readonly isPoison?: boolean
+    /** Id and type of an event of the user, by which its runs are recorded. */
+    readonly id?: string
+    readonly type?: string
   }
 
 export type HandlerFact = Base &

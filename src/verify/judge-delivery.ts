@@ -1,5 +1,5 @@
-import { type Chronicle, overlaps, type Run } from './chronicle.ts'
-import type { Finding, GroupRules, JudgeOptions, Rule } from './judge.ts'
+import { type Chronicle, overlaps, type Publication, type Run } from './chronicle.ts'
+import type { Finding, GroupRules, JudgeOptions, Rule } from './rules.ts'
 
 /** By how many milliseconds simultaneous facts of two processes may be out of order. */
 const CLOCK_MS = 5
@@ -8,24 +8,43 @@ const CLOCK_MS = 5
  * 1: every handler of every group handled every confirmed event, or the event is in the group's dead letters. The dead letter
  * of an event that cannot be decoded is for all handlers.
  */
-export const nothingLost: Rule = ({ publications, runs, letters }, { groups }) => {
-  const done = new Set(
-    runs
-      .filter(({ outcome }) => outcome === 'finished')
-      .map((run) => `${run.group} ${run.handler} ${run.event}`),
-  )
-  const all = new Map(groups.map(({ name, handlers }) => [name, handlers]))
-  for (const { group, handlers, event } of letters) {
-    const meant = publications.get(event)?.isPoison ? all.get(group) : handlers
-    for (const handler of meant ?? []) done.add(`${group} ${handler} ${event}`)
+export const nothingLost: Rule = (chronicle, { groups }) => {
+  const confirmed = [...chronicle.publications.values()].filter(({ outcome }) => outcome === 'confirmed')
+  return groups.flatMap((group) => {
+    const { name } = group
+    const done = settledIn(chronicle, group)
+    return group.handlers.flatMap((handler) =>
+      confirmed
+        .filter((event) => isOwed(group, handler, event) && !done.has(`${handler} ${event.event}`))
+        .map(({ event }): Finding => {
+          const message = `${event} never reached ${name} ${handler}`
+          return { rule: 'lost', message, event, group: name }
+        }),
+    )
+  })
+}
+
+/** True if the handler gets events of this type. */
+export function isOwed({ typesOf }: GroupRules, handler: string, { type = '' }: Publication): boolean {
+  const types = typesOf?.get(handler)
+  return types === undefined || types.includes('*') || types.includes(type)
+}
+
+/** When each handler of the group handled each event for the first time, or it was dead-lettered. */
+export function settledIn(
+  { publications, runs, letters }: Chronicle,
+  { name, handlers }: GroupRules,
+): ReadonlyMap<string, number> {
+  const settled = new Map<string, number>()
+  const note = (key: string, at: number) => settled.set(key, Math.min(at, settled.get(key) ?? Infinity))
+  for (const { group, handler, event, outcome, endedAt } of runs)
+    if (group === name && outcome === 'finished') note(`${handler} ${event}`, endedAt)
+  for (const { group, handlers: failed, event, at } of letters) {
+    if (group !== name) continue
+    for (const handler of publications.get(event)?.isPoison ? handlers : failed)
+      note(`${handler} ${event}`, at)
   }
-  const confirmed = [...publications.values()].filter(({ outcome }) => outcome === 'confirmed')
-  const owed = groups.flatMap(({ name, handlers }) => handlers.map((handler) => `${name} ${handler}`))
-  return owed.flatMap((debtor) =>
-    confirmed
-      .filter(({ event }) => !done.has(`${debtor} ${event}`))
-      .map(({ event }): Finding => ({ rule: 'lost', message: `${event} never reached ${debtor}`, event })),
-  )
+  return settled
 }
 
 /** 2: no event was handled that was never published, that the publish reported as not stored, or that cannot be decoded. */
@@ -115,3 +134,22 @@ function isExcused({ publications, faults }: Chronicle, group: GroupRules, run: 
 function finding(message: string, { group, process, event }: Run): Finding {
   return { rule: 'order', message: `${message} (group ${group}, ${process})`, event }
 }
+
+/** 6: a publish settles, unless its process was killed. */
+export const publishesSettle: Rule = ({ publications, processes }) =>
+  [...publications.values()]
+    .filter(({ outcome, process }) => outcome === 'open' && processes.get(process)?.wasKilled !== true)
+    .map(({ event }) => ({ rule: 'recovery', message: `the publish of ${event} never settled`, event }))
+
+/** 7: no error is unhandled, and the broker has no unsettled message. */
+export const nothingUnsettled: Rule = ({ unhandled, brokerEnds }) => [
+  ...unhandled.map(({ process, what, error }): Finding => {
+    return { rule: 'conduct', message: `${process}: ${what} without a handler: ${error}` }
+  }),
+  ...brokerEnds
+    .filter(({ unsettled }) => unsettled > 0)
+    .map(({ group, unsettled, detail }): Finding => {
+      const message = `the broker still has ${unsettled} unsettled messages of ${group}: ${detail}`
+      return { rule: 'conduct', message }
+    }),
+]

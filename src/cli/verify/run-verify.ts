@@ -1,0 +1,239 @@
+import { randomBytes } from 'node:crypto'
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { extname, join, resolve } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { type BrokerEventBus, removeFromBroker } from '../../bus/broker-event-bus.ts'
+import { toError } from '../../errors.ts'
+import { Tortured } from '../../verify/events.ts'
+import { ACTIONS } from '../../verify/faults.ts'
+import { type Fact, HistoryWriter } from '../../verify/history.ts'
+import type { Part, WorkerOptions } from '../../verify/messages.ts'
+import { LatenessWatch } from '../../verify/process-watch.ts'
+import { Random } from '../../verify/random.ts'
+import type { GroupRules, JudgeOptions } from '../../verify/rules.ts'
+import { type BrokerRest, TortureRun } from '../../verify/run.ts'
+import { Stage } from '../../verify/stage.ts'
+import { summaryOf } from '../../verify/summary.ts'
+import { EXIT, type ExitCode, UsageError } from '../exit-code.ts'
+import type { BusTarget } from '../target.ts'
+import type { Terminal } from '../terminal.ts'
+import { loadHandlers } from './load-handlers.ts'
+import type { NamedBus } from './named-bus.ts'
+import { printSummary } from './print-summary.ts'
+import type { ProcessOptions } from './process.ts'
+import {
+  createVerifyBus,
+  HANDLER_TIMEOUT_MS,
+  isKafka,
+  leaseMsOf,
+  MAX_ATTEMPTS,
+  MAX_IN_FLIGHT,
+  partitionsOf,
+} from './verify-bus.ts'
+
+/** A program next to this file, in the source or in the build. */
+const PROGRAM = fileURLToPath(new URL(`./process${extname(import.meta.url)}`, import.meta.url))
+/** Longest time until a process works, in milliseconds. */
+const START_MS = 60_000
+/** Pause after the last fault, in milliseconds. */
+const LAST_PAUSE_MS = 2000
+/** Aggregates of each producer; with partitions, enough for all of them. */
+const [AGGREGATES, PARTITIONED_AGGREGATES] = [12, 100]
+/** What the processes cannot do on Windows, which has no such signals. */
+const NEEDS_SIGNALS: readonly string[] = ['consumerFrozenBeyondLease', 'consumerFrozenShortly']
+
+export interface VerifySettings {
+  readonly prefix: string
+  readonly seconds: number
+  readonly seed: number | undefined
+  readonly partitions: number | undefined
+  readonly handlers: string | undefined
+  readonly maxStallMs: number
+  readonly config: string | undefined
+  readonly isJson: boolean
+  readonly terminal: Terminal
+}
+
+/** Plays faults on the broker, and removes all that it has created there, also if it fails or is interrupted. */
+export async function runVerify(target: BusTarget, settings: VerifySettings): Promise<ExitCode> {
+  if (target.url.startsWith('memory:'))
+    throw new UsageError('verify needs a broker: the processes cannot share memory:.')
+  const { terminal, handlers } = settings
+  const seed = settings.seed ?? Math.floor(Math.random() * 1_000_000)
+  const prefix = `${settings.prefix}-${randomBytes(4).toString('hex')}`
+  const module = handlers === undefined ? undefined : resolve(terminal.workingDirectory, handlers)
+  if (module !== undefined) await loadHandlers(module)
+  const scene = new Scene(target, { ...settings, seed, prefix, module })
+  await scene.connect()
+  terminal.err(`verifying with the prefix ${prefix} and seed ${seed}; Ctrl-C ends it and removes everything`)
+  try {
+    const facts = await scene.play()
+    const summary = summaryOf(facts, scene.rules(), settings.maxStallMs)
+    await printSummary(summary, { ...settings, seed })
+    return summary.violations.length === 0 ? EXIT.done : EXIT.checkFailed
+  } catch (thrown) {
+    if (!terminal.interrupted.aborted) throw thrown
+    terminal.err('interrupted')
+    return EXIT.interrupted
+  } finally {
+    await scene.end()
+  }
+}
+
+interface SceneSettings extends VerifySettings {
+  readonly seed: number
+  readonly prefix: string
+  /** Absolute path of the user's module. */
+  readonly module: string | undefined
+}
+
+/** The groups, processes and names of a run. */
+class Scene {
+  readonly #target: BusTarget
+  readonly #settings: SceneSettings
+  readonly #operator: BrokerEventBus
+  readonly #shared: string
+  readonly #alone: string
+  readonly #opened: AsyncDisposable[] = []
+  #stage: Stage | undefined
+  /** The handlers of the user, as a consumer reports them. */
+  #users: Pick<GroupRules, 'handlers' | 'typesOf'> | undefined
+
+  constructor(target: BusTarget, settings: SceneSettings) {
+    this.#target = target
+    this.#settings = settings
+    const { prefix, partitions } = settings
+    // Kafka has one space of group names for all topics.
+    this.#shared = `${prefix}.shared`
+    this.#alone = `${prefix}.alone`
+    const names = { consumerGroup: `${prefix}.operator`, consumerName: 'operator' }
+    this.#operator = createVerifyBus(target, { prefix, partitions, ...names, isAlone: false }, true)
+    this.#operator.subscribe(Tortured, () => undefined)
+  }
+
+  connect(): Promise<void> {
+    return this.#operator.connect()
+  }
+
+  rules(): JudgeOptions {
+    const { url } = this.#target
+    const { partitions, module } = this.#settings
+    const hasOwners = isKafka(url) || partitionsOf(this.#target, partitions) > 1
+    const order = hasOwners ? 'group' : 'consumer'
+    const alone = { name: this.#alone, handlers: ['flaky'], order: 'group' as const }
+    return {
+      groups: [
+        { name: this.#shared, order, ...(this.#users ?? { handlers: ['steady', 'flaky'] }) },
+        // One consumer at a time, whose successor has its name, so that order holds across them on every bus.
+        ...(module === undefined ? [alone] : []),
+      ],
+      maxAttempts: MAX_ATTEMPTS,
+      maxInFlight: MAX_IN_FLIGHT,
+      ackMs: 2000,
+      takeoverMs: hasOwners ? leaseMsOf(url) + 2000 : 0,
+    }
+  }
+
+  async play(): Promise<readonly Fact[]> {
+    const { seed, seconds, maxStallMs, terminal, module } = this.#settings
+    const folder = await mkdtemp(join(tmpdir(), 'eventspine-verify-'))
+    const history = new HistoryWriter(folder, 'run')
+    const lateness = new LatenessWatch(history)
+    const random = new Random(seed)
+    const stage = this.#stageOf(folder, history, random)
+    this.#stage = stage
+    this.#opened.push({
+      [Symbol.asyncDispose]: async () => {
+        lateness.end()
+        history.close()
+        await rm(folder, { recursive: true, force: true })
+      },
+    })
+    const names = Object.keys(ACTIONS).filter(
+      (name) => process.platform !== 'win32' || !NEEDS_SIGNALS.includes(name),
+    )
+    const run = new TortureRun({
+      ...{ stage, operator: this.#operator, producers: 2, actions: ACTIONS },
+      rules: () => this.rules(),
+      consumers: this.#consumers(),
+      round: () => random.shuffled(names),
+      extent: { seconds, pauseMs: [500, 2000], lastPauseMs: LAST_PAUSE_MS },
+      startMs: START_MS,
+      stallMs: maxStallMs,
+      rests: () => this.#rests(),
+      onStarted: module === undefined ? undefined : () => this.#readHandlers(),
+      onProgress: (line) => terminal.err(line),
+      signal: terminal.interrupted,
+    })
+    return run.play()
+  }
+
+  async end(): Promise<void> {
+    await this.#stage?.clear()
+    try {
+      await removeFromBroker(this.#operator, [this.#shared, this.#alone])
+    } catch (thrown) {
+      const { prefix } = this.#settings
+      throw new Error(`Not all names with ${prefix} could be removed: ${toError(thrown).message}`, {
+        cause: thrown,
+      })
+    } finally {
+      await this.#operator.shutdown({ timeoutMs: 5000 })
+      for (const one of this.#opened) await one[Symbol.asyncDispose]()
+    }
+  }
+
+  #stageOf(folder: string, history: HistoryWriter, random: Random): Stage {
+    const { url, name } = this.#target
+    const { config, prefix, partitions, module, terminal } = this.#settings
+    const { EVENTSPINE_CONFIG } = terminal.environment
+    const bus: NamedBus = {
+      ...{ url, name, workingDirectory: terminal.workingDirectory },
+      config: config ?? EVENTSPINE_CONFIG,
+    }
+    const more: Omit<ProcessOptions, keyof WorkerOptions> = {
+      ...{ bus, prefix, partitions, handlers: module },
+    }
+    const isPartitioned = partitionsOf(this.#target, partitions) > 1
+    return new Stage({
+      ...{ folder, history, random, hasPoison: isPartitioned && module === undefined },
+      ...{ leaseMs: leaseMsOf(url), handlerTimeoutMs: HANDLER_TIMEOUT_MS },
+      aggregates: isPartitioned ? PARTITIONED_AGGREGATES : AGGREGATES,
+      launch: () => Promise.resolve({ program: PROGRAM, execArgv: process.execArgv, more, line: undefined }),
+    })
+  }
+
+  #consumers(): readonly Part[] {
+    const shared = ['first', 'second', 'third'].map((consumerName): Part => {
+      const handlers = ['steady', 'flaky']
+      return { role: 'consumer', group: this.#shared, isAlone: false, handlers, consumerName }
+    })
+    const alone: Part = {
+      ...{ role: 'consumer', group: this.#alone, isAlone: true, handlers: ['flaky'], consumerName: 'only' },
+    }
+    return this.#settings.module === undefined ? [...shared, alone] : shared
+  }
+
+  async #readHandlers(): Promise<void> {
+    const consumers = await this.#operator.admin.consumers(this.#shared)
+    const handlers = new Map(
+      consumers.flatMap((one) => one.handlers.map((it) => [it.name, it.eventTypes] as const)),
+    )
+    if (handlers.size === 0) throw new UsageError('subscribe(bus) of the handlers subscribes none.')
+    this.#users = { handlers: [...handlers.keys()], typesOf: handlers }
+  }
+
+  async #rests(): Promise<readonly BrokerRest[]> {
+    const groups = await this.#operator.admin.groups()
+    return this.rules().groups.map(({ name }) => {
+      const { lag = 0, inFlight = 0, retriesWaiting = 0 } = groups.find((group) => group.name === name) ?? {}
+      const unsettled = lag + inFlight + retriesWaiting
+      return {
+        group: name,
+        unsettled,
+        detail: `${lag} wait, ${inFlight} in flight, ${retriesWaiting} retries`,
+      }
+    })
+  }
+}
