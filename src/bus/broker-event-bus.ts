@@ -40,8 +40,11 @@ import { BusMetrics } from './telemetry/bus-metrics.ts'
 import { failureObserver } from './telemetry/failure-observer.ts'
 import { NoticeBoard, type NoticeSubscription } from './telemetry/notice-board.ts'
 
-/** Deletes all that a bus and these consumer groups have on the broker; see `Transport.removeAll`. */
-export let removeFromBroker: (bus: BrokerEventBus, groups: readonly string[]) => Promise<void> | undefined
+/** The inner parts of a bus, for `npx eventspine verify`. */
+export let partsOf: (bus: BrokerEventBus) => {
+  readonly transport: Transport
+  readonly handlers: HandlerRegistry
+}
 
 /**
  * A bus over a broker: handlers, consumer pipeline and lifecycle, over a `Transport` that moves the bytes. A bus
@@ -49,7 +52,7 @@ export let removeFromBroker: (bus: BrokerEventBus, groups: readonly string[]) =>
  */
 export abstract class BrokerEventBus<T extends Transport = Transport> extends EventBus {
   static {
-    removeFromBroker = ({ transport }, groups) => transport.removeAll?.(groups)
+    partsOf = ({ transport, handlers }) => ({ transport, handlers })
   }
   /** Moves the bytes. A subclass uses it for features that only its broker has. */
   protected readonly transport: T

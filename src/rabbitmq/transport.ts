@@ -191,7 +191,7 @@ export class RabbitMQTransport implements Transport {
     return new RabbitMQCheckup(this.#options, this.#publisher)
   }
 
-  async removeAll(groups: readonly string[]): Promise<void> {
+  async removeAll(groups: ReadonlyMap<string, readonly string[]>): Promise<void> {
     const { removeQueuesAndExchanges } = await import('./admin/removal.ts')
     await removeQueuesAndExchanges(this.#options, (work) => this.#connection.withChannel(work), groups)
   }

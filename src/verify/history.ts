@@ -98,7 +98,14 @@ export type BrokerEndFact = Base & {
 
 type ProcessFact = Base &
   (
-    | { readonly kind: 'consuming'; readonly group: string }
+    | {
+        readonly kind: 'consuming'
+        readonly group: string
+        /** The event types that each handler handles, `*` for all; undefined for the handlers of the run. */
+        readonly handlers?: readonly (readonly [name: string, types: readonly string[]])[]
+        /** What the consumer announces to its group. */
+        readonly announced?: readonly string[]
+      }
     | {
         readonly kind: 'processEnded'
         readonly exitCode: number | null

@@ -34,7 +34,7 @@ export interface RunParts {
   readonly stage: Stage
   /** Records and replays dead letters. */
   readonly operator: BrokerEventBus
-  readonly rules: () => JudgeOptions
+  readonly rules: (facts: readonly Fact[]) => JudgeOptions
   readonly consumers: readonly Part[]
   readonly producers: number
   readonly actions: Readonly<Record<string, Action>>
@@ -46,8 +46,6 @@ export interface RunParts {
   /** Maximum time without progress until all confirmed events are settled, in milliseconds. */
   readonly stallMs: number
   readonly rests: () => Promise<readonly BrokerRest[]>
-  /** Called when all processes work, before the first fault. */
-  readonly onStarted?: (() => Promise<void>) | undefined
   readonly onProgress: (line: string) => void
   /** Ends the run early. */
   readonly signal?: AbortSignal | undefined
@@ -81,13 +79,12 @@ export class TortureRun {
   }
 
   async #open(): Promise<void> {
-    const { stage, consumers, producers, onStarted } = this.#parts
+    const { stage, consumers, producers } = this.#parts
     const actors: Actor[] = []
     for (const part of consumers) actors.push(await stage.start(part))
     await Promise.all(actors.map((actor) => this.#whenRecorded(actor, 'consuming')))
     for (let n = 0; n < producers; n += 1) await stage.start(PRODUCER)
     await Promise.all(stage.producers.map((actor) => this.#whenRecorded(actor, 'published')))
-    await onStarted?.()
   }
 
   /** Alternates pauses and faults. The last pause is long enough for the last recovery. */
@@ -126,7 +123,7 @@ export class TortureRun {
     let best = Infinity
     for (let progressAt = performance.now(); ; ) {
       const facts = [...this.#facts(), ...(await this.#letters())]
-      const missing = nothingLost(new Chronicle(facts), this.#parts.rules()).length
+      const missing = nothingLost(new Chronicle(facts), this.#parts.rules(facts)).length
       // Events with an unknown outcome count, too.
       const unsettled = (await rests()).reduce((sum, rest) => sum + rest.unsettled, 0)
       if (missing + unsettled === 0) return

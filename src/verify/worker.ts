@@ -1,4 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises'
+import { partsOf } from '../bus/broker-event-bus.ts'
+import { announcedNames } from '../bus/consuming/group-types.ts'
 import { type BrokerEventBus, PublishError } from '../bus/index.ts'
 import type { DomainEvent } from '../events/index.ts'
 import { type HandlerContext, type HandlingContext, ShutdownError } from '../handling/index.ts'
@@ -152,7 +154,15 @@ class Worker {
     bus.startConsumingInBackground()
     await bus.whenConsuming()
     this.#heapBefore = heap()
-    this.#history.record({ kind: 'consuming', group })
+    const registry = partsOf(bus).handlers
+    const users = registry.describe().map(({ name, eventTypes }) => [name, eventTypes] as const)
+    const announced = announcedNames(registry)
+    this.#history.record({
+      kind: 'consuming',
+      group,
+      announced,
+      ...(user !== undefined && { handlers: users }),
+    })
     const { signal } = this.#stopping
     // The connections of the bus keep the process alive until then.
     if (!signal.aborted)

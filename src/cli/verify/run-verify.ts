@@ -3,11 +3,11 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { extname, join, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { type BrokerEventBus, removeFromBroker } from '../../bus/broker-event-bus.ts'
+import { type BrokerEventBus, partsOf } from '../../bus/broker-event-bus.ts'
 import { toError } from '../../errors.ts'
 import { Tortured } from '../../verify/events.ts'
 import { ACTIONS } from '../../verify/faults.ts'
-import { type Fact, HistoryWriter } from '../../verify/history.ts'
+import { type Fact, HistoryWriter, readHistory } from '../../verify/history.ts'
 import type { Part, WorkerOptions } from '../../verify/messages.ts'
 import { LatenessWatch } from '../../verify/process-watch.ts'
 import { Random } from '../../verify/random.ts'
@@ -69,7 +69,7 @@ export async function runVerify(target: BusTarget, settings: VerifySettings): Pr
   terminal.err(`verifying with the prefix ${prefix} and seed ${seed}; Ctrl-C ends it and removes everything`)
   try {
     const facts = await scene.play()
-    const summary = summaryOf(facts, scene.rules(), settings.maxStallMs)
+    const summary = summaryOf(facts, scene.rulesFor(facts), settings.maxStallMs)
     await printSummary(summary, { ...settings, seed })
     return summary.violations.length === 0 ? EXIT.done : EXIT.checkFailed
   } catch (thrown) {
@@ -97,8 +97,6 @@ class Scene {
   readonly #alone: string
   readonly #opened: AsyncDisposable[] = []
   #stage: Stage | undefined
-  /** The handlers of the user, as a consumer reports them. */
-  #users: Pick<GroupRules, 'handlers' | 'typesOf'> | undefined
 
   constructor(target: BusTarget, settings: SceneSettings) {
     this.#target = target
@@ -116,7 +114,7 @@ class Scene {
     return this.#operator.connect()
   }
 
-  rules(): JudgeOptions {
+  rulesFor(facts: readonly Fact[]): JudgeOptions {
     const { url } = this.#target
     const { partitions, module } = this.#settings
     const hasOwners = isKafka(url) || partitionsOf(this.#target, partitions) > 1
@@ -124,7 +122,7 @@ class Scene {
     const alone = { name: this.#alone, handlers: ['flaky'], order: 'group' as const }
     return {
       groups: [
-        { name: this.#shared, order, ...(this.#users ?? { handlers: ['steady', 'flaky'] }) },
+        { name: this.#shared, order, ...handlersIn(facts) },
         // One consumer at a time, whose successor has its name, so that order holds across them on every bus.
         ...(module === undefined ? [alone] : []),
       ],
@@ -136,7 +134,7 @@ class Scene {
   }
 
   async play(): Promise<readonly Fact[]> {
-    const { seed, seconds, maxStallMs, terminal, module } = this.#settings
+    const { seed, seconds, maxStallMs, terminal } = this.#settings
     const folder = await mkdtemp(join(tmpdir(), 'eventspine-verify-'))
     const history = new HistoryWriter(folder, 'run')
     const lateness = new LatenessWatch(history)
@@ -155,14 +153,13 @@ class Scene {
     )
     const run = new TortureRun({
       ...{ stage, operator: this.#operator, producers: 2, actions: ACTIONS },
-      rules: () => this.rules(),
+      rules: (facts) => this.rulesFor(facts),
       consumers: this.#consumers(),
       round: () => random.shuffled(names),
       extent: { seconds, pauseMs: [500, 2000], lastPauseMs: LAST_PAUSE_MS },
       startMs: START_MS,
       stallMs: maxStallMs,
       rests: () => this.#rests(),
-      onStarted: module === undefined ? undefined : () => this.#readHandlers(),
       onProgress: (line) => terminal.err(line),
       signal: terminal.interrupted,
     })
@@ -172,7 +169,7 @@ class Scene {
   async end(): Promise<void> {
     await this.#stage?.clear()
     try {
-      await removeFromBroker(this.#operator, [this.#shared, this.#alone])
+      await partsOf(this.#operator).transport.removeAll?.(this.#announced())
     } catch (thrown) {
       const { prefix } = this.#settings
       throw new Error(`Not all names with ${prefix} could be removed: ${toError(thrown).message}`, {
@@ -215,18 +212,20 @@ class Scene {
     return this.#settings.module === undefined ? [...shared, alone] : shared
   }
 
-  async #readHandlers(): Promise<void> {
-    const consumers = await this.#operator.admin.consumers(this.#shared)
-    const handlers = new Map(
-      consumers.flatMap((one) => one.handlers.map((it) => [it.name, it.eventTypes] as const)),
+  /** What the consumers of each group have announced. */
+  #announced(): ReadonlyMap<string, readonly string[]> {
+    const folder = this.#stage?.parts.folder
+    const facts = folder === undefined ? [] : readHistory(folder)
+    const announced = new Map<string, readonly string[]>(
+      [this.#shared, this.#alone].map((name) => [name, []]),
     )
-    if (handlers.size === 0) throw new UsageError('subscribe(bus) of the handlers subscribes none.')
-    this.#users = { handlers: [...handlers.keys()], typesOf: handlers }
+    for (const fact of facts) if (fact.kind === 'consuming') announced.set(fact.group, fact.announced ?? [])
+    return announced
   }
 
   async #rests(): Promise<readonly BrokerRest[]> {
     const groups = await this.#operator.admin.groups()
-    return this.rules().groups.map(({ name }) => {
+    return [this.#shared, this.#alone].map((name) => {
       const { lag = 0, inFlight = 0, retriesWaiting = 0 } = groups.find((group) => group.name === name) ?? {}
       const unsettled = lag + inFlight + retriesWaiting
       return {
@@ -236,4 +235,12 @@ class Scene {
       }
     })
   }
+}
+
+/** The handlers of the shared group: the user's as a consumer has recorded them, or those of the run. */
+function handlersIn(facts: readonly Fact[]): Pick<GroupRules, 'handlers' | 'typesOf'> {
+  const users = facts.flatMap((fact) => (fact.kind === 'consuming' ? (fact.handlers ?? []) : []))
+  if (users.length === 0) return { handlers: ['steady', 'flaky'] }
+  const typesOf = new Map(users)
+  return { handlers: [...typesOf.keys()], typesOf }
 }

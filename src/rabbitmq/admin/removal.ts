@@ -1,5 +1,6 @@
 import type { WithChannel } from '../client/connection.ts'
 import { namesOf, partitionQueueOf, seatQueueOf } from '../client/names.ts'
+import { announcementQueueOf } from '../consuming/group-types.ts'
 import { linesQueues } from '../consuming/lines-count.ts'
 import { waitingQueuesOf } from '../consuming/waiting-queues.ts'
 import type { ResolvedRabbitMQOptions } from '../options.ts'
@@ -8,17 +9,18 @@ import type { ResolvedRabbitMQOptions } from '../options.ts'
 export async function removeQueuesAndExchanges(
   options: ResolvedRabbitMQOptions,
   withChannel: WithChannel,
-  groups: readonly string[],
+  groups: ReadonlyMap<string, readonly string[]>,
 ): Promise<void> {
   const { names: shared, partitions: count } = options
   const queues = [shared.groupsQueue, shared.presence, shared.journal]
   const exchanges = [shared.presence, shared.exchange, shared.deadLetterExchange]
-  for (const group of groups) {
+  for (const [group, announced] of groups) {
     const names = namesOf(options, group)
     const partitions = Array.from({ length: count }, (_, index) => index)
     queues.push(
       ...[names.queue, names.deadLetterQueue, names.bindingsQueue, names.lockQueue],
       ...[names.controlQueue, names.controlNotes, ...waitingQueuesOf(names)],
+      announcementQueueOf(names, announced),
       ...[...linesQueues({ names, partitions: 0 }), ...linesQueues({ names, partitions: count })],
       ...partitions.flatMap((index) => [partitionQueueOf(names, index), seatQueueOf(names, index)]),
     )
