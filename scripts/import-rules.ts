@@ -79,7 +79,14 @@ export const rules: Readonly<Record<string, Rule>> = {
   },
   // The judge and the processes of the command verify, and of the torture of the tests.
   verify: {
-    imports: ['kit/time.ts', 'events/index.ts', 'handling/index.ts', 'bus', '@standard-schema/spec'],
+    imports: [
+      'errors.ts',
+      'kit/time.ts',
+      'events/index.ts',
+      'handling/index.ts',
+      'bus',
+      '@standard-schema/spec',
+    ],
   },
   'cli-config.ts': { imports: ['create-event-bus.ts'] },
   cli: {

@@ -2,6 +2,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { partsOf } from '../bus/broker-event-bus.ts'
 import { announcedNames } from '../bus/consuming/group-types.ts'
 import { type BrokerEventBus, PublishError } from '../bus/index.ts'
+import { toError } from '../errors.ts'
 import type { DomainEvent } from '../events/index.ts'
 import { type HandlerContext, type HandlingContext, ShutdownError } from '../handling/index.ts'
 import { Spoiled, Tortured } from './events.ts'
@@ -43,11 +44,18 @@ export function startWorker<O extends WorkerOptions>(
     // The channel must not keep the process alive.
     process.channel?.unref()
     const handlesBefore = openHandles()
-    void prepare(options, history).then(async (tools) => {
-      worker = new Worker(options, history, tools)
-      for (const one of early) worker.receive(one)
-      await worker.run(handlesBefore)
-    })
+    prepare(options, history)
+      .then(async (tools) => {
+        worker = new Worker(options, history, tools)
+        for (const one of early) worker.receive(one)
+        await worker.run(handlesBefore)
+      })
+      .catch((thrown: unknown) => {
+        const { message, stack } = toError(thrown)
+        history.record({ kind: 'unhandled', what: 'unhandledRejection', error: stack ?? message })
+        console.error(message)
+        process.exit(1)
+      })
   })
   process.on('disconnect', () => process.exit(1))
   // Ctrl-C reaches the whole process group: the run ends its processes itself.

@@ -90,6 +90,23 @@ it.each([
     ['migrate', 'mysql://x'],
     'The URL of a store starts with postgres:// or sqlite:, such as sqlite:events.db.',
   ],
+  [['verify', 'memory:'], 'verify needs a broker: the processes cannot share memory:.'],
+  [
+    ['verify', 'redis://localhost', '--seconds', '0'],
+    '--seconds must be a whole number of at least 1, got "0".',
+  ],
+  [
+    ['verify', 'redis://localhost', '--handlers', 'none.ts'],
+    expect.stringMatching(/none\.ts cannot be loaded: /),
+  ],
+  [
+    ['verify', 'redis://localhost', '--handlers', 'events.jsonl'],
+    expect.stringMatching(/events\.jsonl cannot be loaded: /),
+  ],
+  [
+    ['verify', 'redis://localhost', '--handlers', 'events.mjs'],
+    expect.stringMatching(/events\.mjs must export createEvent.* and subscribe\(bus\)\.$/),
+  ],
   [['completion', 'tcsh'], 'The shell is bash, zsh or fish.'],
   [['completion'], 'An argument is missing: eventspine completion <bash|zsh|fish>'],
 ])('refuses %j with one sentence', async (args, sentence) => {

@@ -10,6 +10,7 @@ const cache = join(root, 'node_modules', '.cache')
 
 /** Programs that many tests start as processes, and the modules that these load by their URLs. */
 const PROGRAMS = [
+  'src/cli/verify/process.ts',
   'src/testing/conformance/probe-program.ts',
   'test/kafka/conformance-bus.ts',
   'test/kafka/worker.ts',

@@ -65,15 +65,19 @@ export async function runVerify(target: BusTarget, settings: VerifySettings): Pr
   const module = handlers === undefined ? undefined : resolve(terminal.workingDirectory, handlers)
   if (module !== undefined) await loadHandlers(module)
   const scene = new Scene(target, { ...settings, seed, prefix, module })
-  await scene.connect()
-  terminal.err(`verifying with the prefix ${prefix} and seed ${seed}; Ctrl-C ends it and removes everything`)
+  // From here on, Ctrl-C does not end the process at once.
+  const { interrupted } = terminal
   try {
+    await scene.connect()
+    terminal.err(
+      `verifying with the prefix ${prefix} and seed ${seed}; Ctrl-C ends it and removes everything`,
+    )
     const facts = await scene.play()
     const summary = summaryOf(facts, scene.rulesFor(facts), settings.maxStallMs)
     await printSummary(summary, { ...settings, seed })
     return summary.violations.length === 0 ? EXIT.done : EXIT.checkFailed
   } catch (thrown) {
-    if (!terminal.interrupted.aborted) throw thrown
+    if (!interrupted.aborted) throw thrown
     terminal.err('interrupted')
     return EXIT.interrupted
   } finally {
@@ -97,6 +101,7 @@ class Scene {
   readonly #alone: string
   readonly #opened: AsyncDisposable[] = []
   #stage: Stage | undefined
+  #isConnected = false
 
   constructor(target: BusTarget, settings: SceneSettings) {
     this.#target = target
@@ -110,8 +115,9 @@ class Scene {
     this.#operator.subscribe(Tortured, () => undefined)
   }
 
-  connect(): Promise<void> {
-    return this.#operator.connect()
+  async connect(): Promise<void> {
+    await this.#operator.connect()
+    this.#isConnected = true
   }
 
   rulesFor(facts: readonly Fact[]): JudgeOptions {
@@ -169,7 +175,7 @@ class Scene {
   async end(): Promise<void> {
     await this.#stage?.clear()
     try {
-      await partsOf(this.#operator).transport.removeAll?.(this.#announced())
+      if (this.#isConnected) await partsOf(this.#operator).transport.removeAll?.(this.#announced())
     } catch (thrown) {
       const { prefix } = this.#settings
       throw new Error(`Not all names with ${prefix} could be removed: ${toError(thrown).message}`, {
