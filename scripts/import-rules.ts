@@ -103,6 +103,7 @@ export const rules: Readonly<Record<string, Rule>> = {
         'operator/index.ts',
         'verify',
         'bus/broker-event-bus.ts',
+        'rabbitmq/client/created-queues.ts',
       ],
       ...[...core, ...entryPoints, 'postgres/index.ts', 'sqlite/index.ts'],
     ],

@@ -167,9 +167,9 @@ export class KafkaTransport implements Transport {
     return new KafkaCheckup(this.#options, this.#publisher)
   }
 
-  async removeAll(groups: ReadonlyMap<string, readonly string[]>): Promise<void> {
+  async removeAll(groups: readonly string[]): Promise<void> {
     const { removeTopicsAndGroups } = await import('./admin/removal.ts')
-    await removeTopicsAndGroups(this.#options, this.#cluster, [...groups.keys()])
+    await removeTopicsAndGroups(this.#options, this.#cluster, groups)
   }
 
   async close(signal: AbortSignal): Promise<void> {

@@ -191,9 +191,10 @@ export class RabbitMQTransport implements Transport {
     return new RabbitMQCheckup(this.#options, this.#publisher)
   }
 
-  async removeAll(groups: ReadonlyMap<string, readonly string[]>): Promise<void> {
+  async removeAll(groups: readonly string[], created: readonly string[]): Promise<void> {
     const { removeQueuesAndExchanges } = await import('./admin/removal.ts')
-    await removeQueuesAndExchanges(this.#options, (work) => this.#connection.withChannel(work), groups)
+    const names = { groups, created }
+    await removeQueuesAndExchanges(this.#options, (work) => this.#connection.withChannel(work), names)
   }
 
   async close(signal: AbortSignal): Promise<void> {

@@ -252,12 +252,12 @@ export interface Transport {
   loadCheckup?(): Promise<TransportCheckup>
 
   /**
-   * Deletes all that the bus and its consumer groups have on the broker, for `npx eventspine verify`. Called after
+   * Deletes all that the bus and these consumer groups have on the broker, for `npx eventspine verify`. Called after
    * `connect`, when nobody else uses it.
    *
-   * @param groups - what the consumers of each group have announced to `groupTypes`.
+   * @param created - names that consumers have reported, because nobody else knows them.
    */
-  removeAll?(groups: ReadonlyMap<string, readonly string[]>): Promise<void>
+  removeAll?(groups: readonly string[], created: readonly string[]): Promise<void>
 
   /** Closes all connections; ends soon after the signal aborts. */
   close(signal: AbortSignal): Promise<void>

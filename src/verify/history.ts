@@ -103,9 +103,9 @@ type ProcessFact = Base &
         readonly group: string
         /** The event types that each handler handles, `*` for all; undefined for the handlers of the run. */
         readonly handlers?: readonly (readonly [name: string, types: readonly string[]])[]
-        /** What the consumer announces to its group. */
-        readonly announced?: readonly string[]
       }
+    /** A name on the broker that only the process knows. */
+    | { readonly kind: 'created'; readonly name: string }
     | {
         readonly kind: 'processEnded'
         readonly exitCode: number | null

@@ -13,6 +13,7 @@ export interface GroupRules {
   readonly order: 'group' | 'consumer'
 }
 
+/** What a judge must know of a run. */
 export interface JudgeOptions {
   readonly groups: readonly GroupRules[]
   /** Number of attempts before an event is dead-lettered. */
@@ -38,6 +39,7 @@ export type RuleName =
   | 'share'
   | 'conduct'
 
+/** What a rule has found. */
 export interface Finding {
   readonly rule: RuleName
   readonly message: string

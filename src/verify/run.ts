@@ -45,6 +45,8 @@ export interface RunParts {
   readonly startMs: number
   /** Maximum time without progress until all confirmed events are settled, in milliseconds. */
   readonly stallMs: number
+  /** The same if the broker has nothing left. Handlers may still run. Default `stallMs`. */
+  readonly quietMs?: number
   readonly rests: () => Promise<readonly BrokerRest[]>
   readonly onProgress: (line: string) => void
   /** Ends the run early. */
@@ -118,7 +120,7 @@ export class TortureRun {
    * minutes to catch up, and on Kafka it gets nothing while it rebalances. The judge reports those that remain.
    */
   async #settle(): Promise<void> {
-    const { onProgress, stallMs, rests } = this.#parts
+    const { onProgress, stallMs, quietMs = stallMs, rests } = this.#parts
     onProgress('waiting until all is settled')
     let best = Infinity
     for (let progressAt = performance.now(); ; ) {
@@ -129,8 +131,9 @@ export class TortureRun {
       if (missing + unsettled === 0) return
       if (missing + unsettled < best) progressAt = performance.now()
       best = Math.min(best, missing + unsettled)
-      if (performance.now() - progressAt > stallMs) {
-        return onProgress(`not all was settled: no progress for ${Math.round(stallMs / 1000)} s`)
+      const limitMs = unsettled === 0 ? Math.min(quietMs, stallMs) : stallMs
+      if (performance.now() - progressAt > limitMs) {
+        return onProgress(`not all was settled: no progress for ${Math.round(limitMs / 1000)} s`)
       }
       await this.#pause(SETTLE_POLL_MS)
     }

@@ -1,6 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import { partsOf } from '../bus/broker-event-bus.ts'
-import { announcedNames } from '../bus/consuming/group-types.ts'
 import { type BrokerEventBus, PublishError } from '../bus/index.ts'
 import { toError } from '../errors.ts'
 import type { DomainEvent } from '../events/index.ts'
@@ -162,15 +161,9 @@ class Worker {
     bus.startConsumingInBackground()
     await bus.whenConsuming()
     this.#heapBefore = heap()
-    const registry = partsOf(bus).handlers
-    const users = registry.describe().map(({ name, eventTypes }) => [name, eventTypes] as const)
-    const announced = announcedNames(registry)
-    this.#history.record({
-      kind: 'consuming',
-      group,
-      announced,
-      ...(user !== undefined && { handlers: users }),
-    })
+    const described = partsOf(bus).handlers.describe()
+    const users = described.map(({ name, eventTypes }) => [name, eventTypes] as const)
+    this.#history.record({ kind: 'consuming', group, ...(user !== undefined && { handlers: users }) })
     const { signal } = this.#stopping
     // The connections of the bus keep the process alive until then.
     if (!signal.aborted)

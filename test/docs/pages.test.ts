@@ -50,6 +50,7 @@ const OTHERS: readonly {
     test: 'test/cli/schema.test.ts',
   },
   { page: 'docs/command-line.md', start: 'npx eventspine', test: 'test/cli/commands.test.ts' },
+  { page: 'docs/command-line.md', start: '0 lost', test: 'test/redis/verify.test.ts' },
   { page: 'docs/command-line.md', start: 'eval', test: 'test/cli/commands.test.ts' },
   { page: 'docs/operator-page.md', start: 'npx eventspine ui', test: 'test/cli/ui.test.ts' },
   { page: 'docs/first-steps.md', start: 'mkdir shop && cd shop', reason: 'it installs packages' },

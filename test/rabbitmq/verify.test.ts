@@ -15,17 +15,22 @@ let broker: VerifiedBroker
 
 beforeAll(async () => {
   server = await launchBroker('rabbitmq')
-  const list = (what: string) => server.exec('rabbitmqctl', '--quiet', what, 'name')
+  const list = (...what: string[]) => server.exec('rabbitmqctl', '--quiet', ...what)
   broker = {
     url: server.url,
-    names: async () => `${await list('list_queues')}\n${await list('list_exchanges')}`.split('\n'),
+    names: async () =>
+      `${await list('list_queues', 'name')}\n${await list('list_exchanges', 'name')}`.split('\n'),
     lose: async (prefix) => {
+      const bindings = await list('list_bindings', 'source_name', 'destination_name', 'routing_key')
+      const own = bindings
+        .split('\n')
+        .map((line) => line.split('\t'))
+        .filter(([source, queue]) => source === prefix && queue === `${prefix}.${prefix}.shared`)
       const connection = await connect(server.url)
       connection.on('error', () => undefined)
       try {
         const channel = await connection.createChannel()
-        channel.on('error', () => undefined)
-        await channel.purgeQueue(`${prefix}.${prefix}.shared`)
+        for (const [source = '', queue = '', key = ''] of own) await channel.unbindQueue(queue, source, key)
       } finally {
         await connection.close()
       }

@@ -113,7 +113,10 @@ export class GroupTypes {
   }
 
   get #names(): readonly string[] {
-    return announcedNames(this.#parts.handlers)
+    const { handlers } = this.#parts
+    const types = handlers.subscribedClasses().flatMap(eventTypesOf)
+    const versions = handlers.readableClasses().flatMap(versionNames)
+    return [...(handlers.wildcardCount() > 0 ? [ALL] : []), ...types, ...versions].sort()
   }
 
   #isOwn(names: readonly string[]): boolean {
@@ -198,11 +201,4 @@ function versionNames(eventClass: EventClass): readonly string[] {
 /** A line break keeps it apart from event types. */
 function versionName(eventType: string, version: number): string {
   return `${eventType}\n${version}`
-}
-
-/** What a consumer with these handlers announces to its group. */
-export function announcedNames(handlers: HandlerRegistry): readonly string[] {
-  const types = handlers.subscribedClasses().flatMap(eventTypesOf)
-  const versions = handlers.readableClasses().flatMap(versionNames)
-  return [...(handlers.wildcardCount() > 0 ? [ALL] : []), ...types, ...versions].sort()
 }

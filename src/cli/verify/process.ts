@@ -1,5 +1,6 @@
 // A producer or a consumer of eventspine verify, which starts it.
 
+import { createdQueues } from '../../rabbitmq/client/created-queues.ts'
 import type { WorkerOptions } from '../../verify/messages.ts'
 import { OwnSockets } from '../../verify/sockets.ts'
 import { startWorker } from '../../verify/worker.ts'
@@ -17,7 +18,8 @@ export interface ProcessOptions extends WorkerOptions {
 
 const sockets = new OwnSockets()
 
-startWorker(async ({ bus, part, prefix, partitions, handlers }: ProcessOptions) => {
+startWorker(async ({ bus, part, prefix, partitions, handlers }: ProcessOptions, history) => {
+  createdQueues.subscribe((name) => history.record({ kind: 'created', name: String(name) }))
   const user = handlers === undefined ? undefined : await loadHandlers(handlers)
   const { group: consumerGroup, consumerName, isAlone } = part
   const options = { prefix, consumerGroup, consumerName, isAlone, partitions }

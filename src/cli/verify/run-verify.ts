@@ -25,6 +25,7 @@ import type { ProcessOptions } from './process.ts'
 import {
   createVerifyBus,
   HANDLER_TIMEOUT_MS,
+  heldMsOf,
   isKafka,
   leaseMsOf,
   MAX_ATTEMPTS,
@@ -140,7 +141,7 @@ class Scene {
   }
 
   async play(): Promise<readonly Fact[]> {
-    const { seed, seconds, maxStallMs, terminal } = this.#settings
+    const { seed, seconds, maxStallMs, terminal, module } = this.#settings
     const folder = await mkdtemp(join(tmpdir(), 'eventspine-verify-'))
     const history = new HistoryWriter(folder, 'run')
     const lateness = new LatenessWatch(history)
@@ -164,7 +165,7 @@ class Scene {
       round: () => random.shuffled(names),
       extent: { seconds, pauseMs: [500, 2000], lastPauseMs: LAST_PAUSE_MS },
       startMs: START_MS,
-      stallMs: maxStallMs,
+      ...{ stallMs: maxStallMs, quietMs: heldMsOf(this.#target, module === undefined) },
       rests: () => this.#rests(),
       onProgress: (line) => terminal.err(line),
       signal: terminal.interrupted,
@@ -175,7 +176,8 @@ class Scene {
   async end(): Promise<void> {
     await this.#stage?.clear()
     try {
-      if (this.#isConnected) await partsOf(this.#operator).transport.removeAll?.(this.#announced())
+      if (this.#isConnected)
+        await partsOf(this.#operator).transport.removeAll?.([this.#shared, this.#alone], this.#created())
     } catch (thrown) {
       const { prefix } = this.#settings
       throw new Error(`Not all names with ${prefix} could be removed: ${toError(thrown).message}`, {
@@ -218,15 +220,11 @@ class Scene {
     return this.#settings.module === undefined ? [...shared, alone] : shared
   }
 
-  /** What the consumers of each group have announced. */
-  #announced(): ReadonlyMap<string, readonly string[]> {
+  /** Names on the broker that only the consumers know. */
+  #created(): readonly string[] {
     const folder = this.#stage?.parts.folder
     const facts = folder === undefined ? [] : readHistory(folder)
-    const announced = new Map<string, readonly string[]>(
-      [this.#shared, this.#alone].map((name) => [name, []]),
-    )
-    for (const fact of facts) if (fact.kind === 'consuming') announced.set(fact.group, fact.announced ?? [])
-    return announced
+    return [...new Set(facts.flatMap((fact) => (fact.kind === 'created' ? fact.name : [])))]
   }
 
   async #rests(): Promise<readonly BrokerRest[]> {

@@ -18,6 +18,7 @@ export const MAX_ATTEMPTS = 3
 export const MAX_IN_FLIGHT = 50
 /** For events of the run. Handlers of the user may take as long as their bus allows. */
 export const HANDLER_TIMEOUT_MS = 1500
+const RETRY_MAX_DELAY_MS = 200
 /** Partitions of a topic, if the configuration does not say. */
 const TOPIC_PARTITIONS = 6
 
@@ -28,6 +29,17 @@ export function leaseMsOf(url: string): number {
 
 export function isKafka(url: string): boolean {
   return url.startsWith('kafka:')
+}
+
+/** How long a handler of the user may run. Default 10 s. */
+function usersTimeoutMs({ options }: BusTarget): number {
+  return Math.min(options?.handlerTimeoutMs ?? 10_000, 60_000)
+}
+
+/** How long an event can be with a consumer without a sign of it at the broker: RabbitMQ does not report what is in flight. */
+export function heldMsOf(target: BusTarget, isOwnHandlers: boolean): number {
+  const handlerTimeoutMs = isOwnHandlers ? HANDLER_TIMEOUT_MS : usersTimeoutMs(target)
+  return MAX_ATTEMPTS * (handlerTimeoutMs + RETRY_MAX_DELAY_MS) + 2 * leaseMsOf(target.url)
 }
 
 /** How many partitions a run has. */
@@ -60,11 +72,10 @@ export function createVerifyBus(
   const options: CreateEventBusOptions = {
     publishTimeoutMs: 20_000,
     ...common,
-    ...{ prefix, consumerGroup, maxRetries: MAX_ATTEMPTS - 1, retryBaseDelayMs: 50, retryMaxDelayMs: 200 },
+    ...{ prefix, consumerGroup, maxRetries: MAX_ATTEMPTS - 1 },
+    ...{ retryBaseDelayMs: 50, retryMaxDelayMs: RETRY_MAX_DELAY_MS },
     ...{ maxInFlight: MAX_IN_FLIGHT, enableDlq: true, unhandledEvents: 'skip', logger: SILENT },
-    handlerTimeoutMs: isOwnHandlers
-      ? HANDLER_TIMEOUT_MS
-      : Math.min(common.handlerTimeoutMs ?? 10_000, 60_000),
+    handlerTimeoutMs: isOwnHandlers ? HANDLER_TIMEOUT_MS : usersTimeoutMs(target),
     redis: { blockMs: 1000, ...redisOptions, consumerName, partitions, pendingIdleMs: leaseMs },
     rabbitmq: {
       ...{ heartbeatMs: 1000, reconnectDelayMs: 300, ...rabbitmqOptions },

@@ -1,6 +1,5 @@
 import type { WithChannel } from '../client/connection.ts'
 import { namesOf, partitionQueueOf, seatQueueOf } from '../client/names.ts'
-import { announcementQueueOf } from '../consuming/group-types.ts'
 import { linesQueues } from '../consuming/lines-count.ts'
 import { waitingQueuesOf } from '../consuming/waiting-queues.ts'
 import type { ResolvedRabbitMQOptions } from '../options.ts'
@@ -9,18 +8,17 @@ import type { ResolvedRabbitMQOptions } from '../options.ts'
 export async function removeQueuesAndExchanges(
   options: ResolvedRabbitMQOptions,
   withChannel: WithChannel,
-  groups: ReadonlyMap<string, readonly string[]>,
+  { groups, created }: { readonly groups: readonly string[]; readonly created: readonly string[] },
 ): Promise<void> {
   const { names: shared, partitions: count } = options
-  const queues = [shared.groupsQueue, shared.presence, shared.journal]
+  const queues = [shared.groupsQueue, shared.presence, shared.journal, ...created]
   const exchanges = [shared.presence, shared.exchange, shared.deadLetterExchange]
-  for (const [group, announced] of groups) {
+  for (const group of groups) {
     const names = namesOf(options, group)
     const partitions = Array.from({ length: count }, (_, index) => index)
     queues.push(
       ...[names.queue, names.deadLetterQueue, names.bindingsQueue, names.lockQueue],
       ...[names.controlQueue, names.controlNotes, ...waitingQueuesOf(names)],
-      announcementQueueOf(names, announced),
       ...[...linesQueues({ names, partitions: 0 }), ...linesQueues({ names, partitions: count })],
       ...partitions.flatMap((index) => [partitionQueueOf(names, index), seatQueueOf(names, index)]),
     )

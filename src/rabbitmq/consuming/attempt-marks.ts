@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto'
 import { parseNames, REPLAY_HANDLERS } from '../../transport/replay-headers.ts'
 import type { AmqpChannel, AmqpMessage } from '../client/client.ts'
+import { createdQueues } from '../client/created-queues.ts'
 import type { WithChannel } from '../client/connection.ts'
 import { undefinedIfNotFound } from '../errors.ts'
 import type { RabbitMQPublisher } from '../publishing/publisher.ts'
@@ -132,6 +133,7 @@ export class RabbitMQAttemptMarks {
 
   /** The queue keeps only the last mark. */
   #declare(channel: AmqpChannel, queue: string) {
+    createdQueues.publish(queue)
     return channel.assertQueue(queue, {
       durable: true,
       autoDelete: false,

@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto'
 import type { GroupTypeStore } from '../../transport/transport.ts'
 import type { AmqpChannel } from '../client/client.ts'
 import type { WithChannel } from '../client/connection.ts'
-import type { RabbitMQNames } from '../client/names.ts'
+import { createdQueues } from '../client/created-queues.ts'
 import { undefinedIfNotFound } from '../errors.ts'
 import type { ResolvedRabbitMQOptions } from '../options.ts'
 
@@ -33,7 +33,8 @@ export class RabbitMQGroupTypes implements GroupTypeStore {
     return this.#withChannel(async (channel) => {
       await channel.assertExchange(typesExchange, 'direct', { durable: true, autoDelete: true })
       const known = exists === undefined ? new Set(names) : await this.#routable(channel, names)
-      const queue = announcementQueueOf(this.#options.names, names)
+      const queue = this.#queueOf(names)
+      createdQueues.publish(queue)
       await channel.assertQueue(queue, {
         durable: true,
         autoDelete: false,
@@ -64,14 +65,10 @@ export class RabbitMQGroupTypes implements GroupTypeStore {
     )
     return promise
   }
-}
 
-/** The queue of an announcement. */
-export function announcementQueueOf(
-  { typesExchange }: Pick<RabbitMQNames, 'typesExchange'>,
-  names: readonly string[],
-): string {
-  return `${typesExchange}.${digest(JSON.stringify(names))}`
+  #queueOf(names: readonly string[]): string {
+    return `${this.#options.names.typesExchange}.${digest(JSON.stringify(names))}`
+  }
 }
 
 /** A routing key has at most 255 bytes. */
