@@ -80,11 +80,7 @@ export const rules: Readonly<Record<string, Rule>> = {
   // The judge and the processes of the command verify, and of the torture of the tests.
   verify: {
     imports: [
-      'errors.ts',
-      'kit/time.ts',
-      'events/index.ts',
-      'handling/index.ts',
-      'bus',
+      ...['errors.ts', 'kit/time.ts', 'events/index.ts', 'handling', 'transport/index.ts', 'bus/index.ts'],
       '@standard-schema/spec',
     ],
   },
@@ -102,8 +98,9 @@ export const rules: Readonly<Record<string, Rule>> = {
         'filter-line/index.ts',
         'operator/index.ts',
         'verify',
-        'bus/broker-event-bus.ts',
         'rabbitmq/client/created-queues.ts',
+        'operator/mask.ts',
+        'operator/masked-body.ts',
       ],
       ...[...core, ...entryPoints, 'postgres/index.ts', 'sqlite/index.ts'],
     ],

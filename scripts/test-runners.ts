@@ -3,12 +3,12 @@ import { spawnSync } from 'node:child_process'
 import { existsSync, mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 
-const JEST = '30.2.0'
+const JEST = '30.5.2'
 
 const root = join(import.meta.dirname, '..')
 const folder = join(root, 'test', 'testing', 'runners')
 const file = join(folder, 'kit.test.mjs')
-const config = { rootDir: folder, testMatch: ['**/*.test.mjs'], transform: {}, testEnvironment: 'node' }
+const config = { rootDir: folder, testMatch: ['**/*.test.{mjs,cjs}'], transform: {}, testEnvironment: 'node' }
 
 const runners: readonly { readonly name: string; readonly command: () => readonly string[] }[] = [
   { name: 'node:test', command: () => [process.execPath, '--test', file] },

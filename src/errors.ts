@@ -60,9 +60,9 @@ export function stackOf(error: Error): string {
   return redact(stacks.join('\ncaused by ')).slice(0, MAX_STACK).toWellFormed()
 }
 
-/** Ends a text with a full stop if it has none. Used for messages that quote another text. */
+/** Ends a text with a full stop if it ends with no mark. Used for messages that quote another text. */
 export function sentence(text: string): string {
-  return text.endsWith('.') ? text : `${text}.`
+  return /[.?!]$/.test(text) ? text : `${text}.`
 }
 
 /** The text itself if it is short enough, otherwise its beginning. */

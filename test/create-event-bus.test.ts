@@ -16,7 +16,7 @@ it.each(['memory:', 'redis://localhost', 'amqp://localhost', 'kafka://localhost'
       /RabbitMQEventBus: queueType must be one of 'classic', 'quorum'/,
     )
     expect(create({ kafka: { topicPartition: 3 } })).toThrow(/did you mean topicPartitions/)
-    expect(create({ rabitmq: {} })).toThrow(/rabitmq is not an option; did you mean rabbitmq/)
+    expect(create({ rabitmq: {} })).toThrow(/rabitmq is not an option; did you mean rabbitmq\?$/)
   },
 )
 

@@ -108,7 +108,10 @@ function followed(count: number, nextPage: NextPage): Promise<number> {
   })
 }
 
-/** Passes rows on as they are. Only their positions are read here. */
+/**
+ * Passes rows on as they are: with each column as a text of its own, as the bare client returns them. Only their positions
+ * are read here.
+ */
 class Undecoded extends RowDecoder {
   override async decodeAll(rows: readonly StoredRow[]): ReturnType<RowDecoder['decodeAll']> {
     return rows as unknown as Awaited<ReturnType<RowDecoder['decodeAll']>>

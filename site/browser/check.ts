@@ -1,6 +1,7 @@
 // npm run docs:check: opens the pages of the built site in Chromium. Fails for what axe finds in the light or the dark theme, for a
 // page that needs JavaScript to be read, for errors in the console, and for a search term without its page. Of the reference, whose
 // pages are generated alike, it opens two of each kind; `--all` opens all. An argument selects the pages that start with it.
+// With `--lighthouse`, Lighthouse must also give each page that is written by hand 100 points.
 import { existsSync, globSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { join } from 'node:path'
@@ -16,7 +17,7 @@ const dist = join(import.meta.dirname, '..', 'dist')
 
 if (!existsSync(dist)) throw new Error('Run first: npm run docs')
 const args = process.argv.slice(2)
-const [only = ''] = args.filter((arg) => arg !== '--all')
+const [only = ''] = args.filter((arg) => !arg.startsWith('--'))
 const built = globSync('**/*.html', { cwd: dist }).filter((page) => page !== '404.html')
 const pages = (args.includes('--all') ? built : withoutRepetitions(built)).filter((page) =>
   page.startsWith(only),
@@ -29,6 +30,7 @@ try {
     ...(await search(browser)),
     ...(await accessibility(browser, 'light')),
     ...(await accessibility(browser, 'dark')),
+    ...(args.includes('--lighthouse') ? await points() : []),
   ]
   for (const fault of faults) console.error(fault)
   console.log(`${pages.length} pages, ${SEARCH_TERMS.length} search terms, ${faults.length} faults`)
@@ -107,13 +109,29 @@ async function accessibility(from: Browser, colorScheme: 'light' | 'dark'): Prom
     if (message.type() === 'error') report(message.text())
   })
   page.on('pageerror', (error) => report(String(error)))
-  page.on('requestfailed', (request) => report(`failed ${request.url()}`))
+  page.on('requestfailed', (request) => {
+    // The browser aborts what a page prefetches if the next page is opened.
+    const { errorText = '' } = request.failure() ?? {}
+    if (errorText !== 'net::ERR_ABORTED') report(`failed ${request.url()}: ${errorText}`)
+  })
+  page.on('response', (response) => {
+    if (response.status() >= 400) report(`status ${response.status()} of ${response.url()}`)
+  })
   for (path of pages) {
     await page.goto(`${url}/${path}`, { waitUntil: 'load' })
     for (const violation of await violations(page)) report(violation)
   }
   await context.close()
   return faults
+}
+
+async function points(): Promise<readonly string[]> {
+  const { lighthouseFaults } = await import('./lighthouse.ts')
+  return lighthouseFaults(
+    url,
+    pages.filter((page) => !page.includes('/')),
+    CHROMIUM,
+  )
 }
 
 interface AxeResults {

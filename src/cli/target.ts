@@ -84,6 +84,15 @@ export async function busTarget({ url, options, terminal }: BusInvocation): Prom
   return { ...target, options: { ...found?.[1].options, ...prefix }, events }
 }
 
+/** Where a command looked, for a line that says that nothing is there. */
+export function placeOf({ name, url, options }: Pick<BusTarget, 'name' | 'url' | 'options'>): string {
+  if (name !== undefined) return `on ${name}`
+  if (url.startsWith('memory:')) return 'in this process'
+  return options?.prefix === undefined
+    ? 'under the default prefix (--prefix names another)'
+    : `under the prefix ${options.prefix}`
+}
+
 /** As {@link busTarget}, but all buses of the configuration if the command line and the environment name none. */
 export async function busTargets(invocation: BusInvocation): Promise<readonly BusTarget[]> {
   const { url, options, terminal } = invocation

@@ -1,4 +1,5 @@
 import { definitionOf } from '../events/definition.ts'
+import { assertEventClass } from '../events/event-registry.ts'
 import type { EventClass } from '../events/index.ts'
 import { type PayloadSchemas, payloadSchemasOf } from './payload-schemas.ts'
 
@@ -33,7 +34,9 @@ export interface EventContract {
  * @param committed - the contract of an earlier release, from which the payloads of earlier versions are taken over.
  */
 export function contractOf(eventClasses: Iterable<EventClass>, committed?: EventContract): EventContract {
-  const sorted = [...eventClasses].toSorted((a, b) => (a.eventType < b.eventType ? -1 : 1))
+  const classes = [...eventClasses]
+  for (const eventClass of classes) assertEventClass(eventClass)
+  const sorted = classes.toSorted((a, b) => (a.eventType < b.eventType ? -1 : 1))
   const events = sorted.map((eventClass) => {
     const { eventType, typeAliases } = eventClass
     const before = [eventType, ...typeAliases].map((type) => committed?.events[type]).find(Boolean)

@@ -108,13 +108,15 @@ export function oneOf(...values: readonly string[]): OptionRule {
 
 /** A rule for an object that has these methods, such as a logger. */
 export function objectWith(rule: string, ...methods: readonly string[]): OptionRule {
-  return {
-    rule,
-    isValid: (value) =>
-      typeof value === 'object' &&
-      value !== null &&
-      methods.every((method) => typeof Reflect.get(value, method) === 'function'),
+  const isValid = (value: unknown) =>
+    typeof value === 'object' &&
+    value !== null &&
+    methods.every((method) => typeof Reflect.get(value, method) === 'function')
+  const explain = (value: unknown) => {
+    const part = Object.entries(Object(value)).find(([, it]) => isValid(it))?.[0]
+    return part === undefined ? undefined : `Pass its property ${part}`
   }
+  return { rule, isValid, explain }
 }
 
 /**

@@ -207,7 +207,7 @@ export class PostgresFeed {
     const isDense = includeArchived || conditions.length === 0 || this.#density.get(filter) === true
     const statement = (joined: boolean) =>
       isDense
-        ? pageInOrder(this.#schema, { conditions, includeArchived, joined })
+        ? pageInOrder(this.#schema, { conditions, includeArchived, joined, limit })
         : pageByIndex(this.#schema, { conditions, joined })
     const values = [
       fromPosition,

@@ -1,27 +1,29 @@
 import type { StoredRow } from '../store/event-row.ts'
 import { EVENT_COLUMNS, eventColumns, storedRow } from './event-columns.ts'
-import { dateOf, millisecondsOf, numberOf, type Row, textOf } from './session.ts'
+import type { Cell, Row } from './session.ts'
 
-/** The columns that may be null. Their text is empty then, and otherwise has a sign before the value. */
+/** The columns that may be null. In a joined row their text is empty then, and otherwise has a sign before the value. */
 const NULLABLE: ReadonlySet<string> = new Set(['tenant_id', 'causation_id', 'actor_id', 'metadata::text'])
 
 const columns = eventColumns.map((column) =>
   NULLABLE.has(column) ? `coalesce('=' || ${column}, '')` : column,
 )
 
-/** Separates the rows of a joined page, and the columns of a row. JSON has neither; an id may have both. */
-const [ROW, COLUMN] = ['\x1e', '\x1f']
+const nullable = eventColumns.flatMap((column, index) => (NULLABLE.has(column) ? [index] : []))
+
+/** Separates the columns of a joined row. JSON does not contain it; an id may. */
+const COLUMN = '\x1f'
 
 /**
- * The number of rows, and all columns of all rows as one text. The client needs about as long for each value that it
- * receives as for a whole row of such a text. The rows may come in any order, because sorting them costs the server more
- * than checking their order costs the client.
+ * All columns of a row as one text. The client needs about as long for each value that it receives as for a whole row of
+ * this form. Several rows in one text would be faster for the client and slower altogether: the server would send nothing
+ * until it has read the last row.
  */
-const JOINED_ROWS = `count(*), string_agg(concat_ws(chr(31), ${columns.join(', ')}), chr(30))`
+const JOINED_ROW = `concat_ws(chr(31), ${columns.join(', ')})`
 
 /** The rows of a source: in position order with a column for each value, or joined. */
 export const rowsOf = (source: string, joined: boolean): string =>
-  joined ? `select ${JOINED_ROWS} from ${source}` : `select ${EVENT_COLUMNS} from ${source} order by position`
+  `select ${joined ? JOINED_ROW : EVENT_COLUMNS} from ${source} order by position`
 
 /**
  * Reads a page.
@@ -32,48 +34,28 @@ export async function pageRows(
   joined: boolean,
   run: (joined: boolean) => Promise<readonly Row[]>,
 ): Promise<readonly StoredRow[]> {
-  const rows = joined ? joinedRows((await run(true))[0] ?? []) : undefined
+  const rows = joined ? separated(await run(true)) : undefined
   return rows ?? (await run(false)).map(storedRow)
 }
 
 /**
- * The rows of {@link JOINED_ROWS} in position order.
- * @returns undefined if a value has a separator in it: then the rows must be read with a column for each value.
+ * The columns of rows of {@link JOINED_ROW}.
+ * @returns undefined if a value has the separator in it: then the rows must be read with a column for each value.
  */
-function joinedRows([count, text]: Row): readonly StoredRow[] | undefined {
-  const expected = numberOf(count)
-  if (expected === 0) return []
-  const rows = textOf(text)
-    .split(ROW)
-    .map((row) => row.split(COLUMN))
-  // A separator of rows in a value adds a row, and one of columns adds a column to a row.
-  if (rows.length !== expected || rows.some(({ length }) => length !== columns.length)) return undefined
-  const parsed = rows.map(rowOf)
-  const isInOrder = parsed.every(
-    (row, index) => index === 0 || row.position > (parsed[index - 1]?.position ?? 0),
-  )
-  return isInOrder ? parsed : parsed.toSorted((a, b) => a.position - b.position)
-}
-
-function rowOf(cells: readonly string[]): StoredRow {
-  return {
-    position: numberOf(cells[0]),
-    eventId: textOf(cells[1]),
-    aggregateType: textOf(cells[2]),
-    aggregateId: textOf(cells[3]),
-    aggregateVersion: numberOf(cells[4]),
-    eventType: textOf(cells[5]),
-    eventVersion: numberOf(cells[6]),
-    tenantId: optionalOf(cells[7]),
-    correlationId: textOf(cells[8]),
-    causationId: optionalOf(cells[9]),
-    actorId: optionalOf(cells[10]),
-    occurredAt: millisecondsOf(cells[11]),
-    storedAt: dateOf(cells[12]),
-    payload: textOf(cells[13]),
-    metadata: optionalOf(cells[14]),
+function separated(joined: readonly Row[]): readonly StoredRow[] | undefined {
+  const rows: StoredRow[] = []
+  for (const [text] of joined) {
+    const cells = text?.split(COLUMN)
+    if (cells?.length !== columns.length) return undefined
+    rows.push(storedRow(withNulls(cells)))
   }
+  return rows
 }
 
-const optionalOf = (cell: string | undefined): string | null =>
-  cell === undefined || cell === '' ? null : cell.slice(1)
+function withNulls(cells: Cell[]): Row {
+  for (const index of nullable) {
+    const cell = cells[index]
+    cells[index] = cell ? cell.slice(1) : null
+  }
+  return cells
+}

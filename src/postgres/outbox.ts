@@ -79,7 +79,7 @@ export class PostgresOutbox implements Outbox {
       ...conditions.map(({ values }) => values),
     ]
     const found = await pageRows(options.undecoded === true, (joined) =>
-      session.run(outboxPage(schema, conditions, joined), values),
+      session.run(outboxPage(schema, { conditions, joined, limit }), values),
     )
     const { rows, isCut } = upToBytes(found, limit, maxBytes)
     const events = await decoder.decodeAll(rows, options.undecoded)

@@ -205,6 +205,6 @@ function hasMethod<N extends string>(
 
 function notASubscriber(value: unknown): TypeError {
   return new TypeError(
-    `subscribe takes a projection with handle(event) or handleBatch(events), or { name, handlers }, got ${describeValue(value)}`,
+    `subscribe takes a projection with handle(event) or handleBatch(events), or { name, handlers }, got ${describeValue(value)}.`,
   )
 }

@@ -1,11 +1,11 @@
 import { setTimeout as delay } from 'node:timers/promises'
-import { partsOf } from '../bus/broker-event-bus.ts'
 import { type BrokerEventBus, PublishError } from '../bus/index.ts'
 import { toError } from '../errors.ts'
 import type { DomainEvent } from '../events/index.ts'
 import { type HandlerContext, type HandlingContext, ShutdownError } from '../handling/index.ts'
 import { Spoiled, Tortured } from './events.ts'
 import { HistoryWriter } from './history.ts'
+import { innerParts } from './inner-parts.ts'
 import type { LineChange, Message, Trouble, WorkerOptions } from './messages.ts'
 import { handlesAfterwards, LatenessWatch, openHandles, watchUnhandled } from './process-watch.ts'
 import { Random } from './random.ts'
@@ -161,7 +161,7 @@ class Worker {
     bus.startConsumingInBackground()
     await bus.whenConsuming()
     this.#heapBefore = heap()
-    const described = partsOf(bus).handlers.describe()
+    const described = innerParts(bus).handlers.describe()
     const users = described.map(({ name, eventTypes }) => [name, eventTypes] as const)
     this.#history.record({ kind: 'consuming', group, ...(user !== undefined && { handlers: users }) })
     const { signal } = this.#stopping

@@ -12,6 +12,7 @@ import {
   InMemoryEventBus,
   InMemoryEventStore,
   InMemorySnapshotStore,
+  InMemoryStores,
   OptimisticLockError,
   PublishAfterSaveError,
   type SnapshotStore,
@@ -300,6 +301,12 @@ it('names every option that is wrong or missing', () => {
   expect(make).toThrow(/eventBus is not an option.*aggregateFactory is required: a class or a function/)
   const snapshots = { store: new InMemorySnapshotStore(), everyEvents: 0 }
   expect(() => setUp({ snapshots })).toThrow('snapshots: everyEvents must be a positive integer, got 0')
+})
+
+it('names the property of the stores that is an event store', () => {
+  expect(() => setUp({ eventStore: new InMemoryStores() as never })).toThrow(
+    'eventStore must be an EventStore, got an instance of InMemoryStores. Pass its property events.',
+  )
 })
 
 it('refuses events of another aggregate type than its own', async () => {

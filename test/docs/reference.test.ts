@@ -69,6 +69,7 @@ function metrics(): readonly Metric[] {
       skipped: () => 0,
       reconnections: () => 0,
       pausedHandlers: () => 0,
+      isPaused: () => false,
       lag: () => Promise.resolve(undefined),
       waiting: () => Promise.resolve(undefined),
       oldestWaitingMs: () => Promise.resolve(undefined),

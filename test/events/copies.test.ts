@@ -54,6 +54,17 @@ describe('two copies of the package', () => {
     ).toThrow(named)
   })
 
+  it('are not what a class in place of an event, or an event in place of a class, is taken for', async () => {
+    class Own extends defineEvent<object>()({ ...kind, type: 'Own' }) {}
+    const bus = new InMemoryEventBus()
+    const message = (thrown: unknown) => (thrown instanceof TypeError ? thrown.message : undefined)
+
+    const published = await bus.publish([Own as unknown as here.DomainEvent]).catch(message)
+    expect(published).toMatch(/an array of events \(instances of .*\), got the function Own\.$/)
+    const event = new Own({ aggregateId: 'a' }) as unknown as here.EventClass
+    expect(() => bus.subscribe(event, () => undefined)).toThrow(/is required, got an instance of Own\.$/)
+  })
+
   it('have a version that is the one of package.json', async () => {
     const manifest: unknown = JSON.parse(await readFile('package.json', 'utf8'))
 

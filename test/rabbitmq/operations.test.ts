@@ -171,7 +171,7 @@ it('finds planted faults with doctor, and leaves the broker as it was', async ()
     5,
     [
       'Nobody consumes for the group billing, and 0 events wait for it.',
-      'The group billing has 1 dead letters.',
+      'The group billing has 1 dead letter.',
     ],
   ])
   expect([conflicts.code, conflicts.problems]).toMatchObject([

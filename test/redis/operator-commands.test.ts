@@ -57,6 +57,16 @@ it('lists the groups, checks their lag, and deletes one that has no members', as
   expect(JSON.parse((await run('groups', '--json')).stdout).groups).toHaveLength(1)
 })
 
+it('says where it looked if nothing is there', async () => {
+  const prefix = freshPrefix()
+  const { run } = shell(inject('redisUrl'), prefix)
+
+  expect((await run('groups')).stderr).toBe(`no group has consumed under the prefix ${prefix}`)
+  for (const command of ['consumers', 'topology']) {
+    expect((await run(command)).stderr).toMatch(new RegExp(`^no \\w+ has .* under the prefix ${prefix}$`))
+  }
+})
+
 it('lists the living consumers, and draws who publishes and handles what', async () => {
   const { run, bus } = await scene()
   await waitFor(async () => (await bus.admin.topology()).producers.length === 1)
@@ -94,6 +104,10 @@ it('pauses and resumes a group in all processes, and moves one without members',
     paused: { by: 'ada', why: 'OPS-12' },
   })
   await waitFor(async () => (await bus.health()).checks.consuming.detail?.startsWith('paused by ada'))
+  expect(await run('pause', 'billing', '--reason', 'OPS-12', '--by', 'ada', '--wait', '20s')).toMatchObject({
+    code: 0,
+    stderr: 'paused the group billing; no handler of it runs any more',
+  })
   expect((await run('groups')).stdout).toMatch(/^billing .* \d+ m?s by ada$/m)
   expect(await run('resume', 'billing')).toMatchObject({ code: 0, stderr: 'resumed the group billing' })
   expect(await run('resume', 'billing')).toMatchObject({

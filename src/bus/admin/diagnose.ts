@@ -74,7 +74,7 @@ function groupProblems(groups: readonly GroupInfo[]): readonly Problem[] {
       ? []
       : [
           warning(
-            `The group ${name} has ${deadLetters} dead letters.`,
+            `The group ${name} has ${deadLetters} dead letter${deadLetters === 1 ? '' : 's'}.`,
             `Look at their errors, and replay them: eventspine dlq summary --filter 'group:${name}'`,
           ),
         ]),

@@ -4,7 +4,7 @@ import { confirmed } from '../confirm.ts'
 import { EXIT, type ExitCode } from '../exit-code.ts'
 import { openBus } from '../open-bus.ts'
 import { type Column, tableOf } from '../table.ts'
-import type { BusTarget } from '../target.ts'
+import { type BusTarget, placeOf } from '../target.ts'
 import type { Terminal } from '../terminal.ts'
 import type { ControlSettings } from './run-control.ts'
 
@@ -58,7 +58,7 @@ export async function listGroups(
   await using bus = await openBus(target)
   const groups = name === undefined ? await bus.admin.groups() : [await bus.admin.group(name)]
   if (isJson) await terminal.out(JSON.stringify({ version: 1, groups }))
-  else if (groups.length === 0) terminal.err('no group has consumed')
+  else if (groups.length === 0) terminal.err(`no group has consumed ${placeOf(target)}`)
   else await terminal.out(tableOf(groups, GROUPS, terminal))
   const partitions = name === undefined ? [] : groups.flatMap((group) => group.partitions)
   if (!isJson && partitions.length > 0) await terminal.out(tableOf(partitions, PARTITIONS, terminal))

@@ -3,7 +3,7 @@ import { ageOf } from '../../filter-line/index.ts'
 import { EXIT, type ExitCode } from '../exit-code.ts'
 import { openBus } from '../open-bus.ts'
 import { type Column, tableOf } from '../table.ts'
-import type { BusTarget } from '../target.ts'
+import { type BusTarget, placeOf } from '../target.ts'
 import type { Terminal } from '../terminal.ts'
 import { dotOf, mermaidOf } from './topology-graph.ts'
 
@@ -36,6 +36,8 @@ const RELATIONS: readonly Column<Relation>[] = [
   { heading: 'EVENTS', cell: ({ eventTypes }) => eventTypes.join(', ') },
 ]
 
+const silent = (target: BusTarget) => `has reported itself in the last 30 seconds ${placeOf(target)}`
+
 export async function listConsumers(
   target: BusTarget,
   settings: { readonly group: string | undefined; readonly isJson: boolean; readonly terminal: Terminal },
@@ -44,7 +46,7 @@ export async function listConsumers(
   await using bus = await openBus(target)
   const consumers = await bus.admin.consumers(group)
   if (isJson) await terminal.out(JSON.stringify({ version: 1, consumers }))
-  else if (consumers.length === 0) terminal.err('no consumer has reported itself in the last 30 seconds')
+  else if (consumers.length === 0) terminal.err(`no consumer ${silent(target)}`)
   else await terminal.out(tableOf(consumers, CONSUMERS, terminal))
   return EXIT.done
 }
@@ -72,7 +74,7 @@ export async function showTopology(
         eventTypes: own.map(({ eventType, publishes }) => `${publishes} (for ${eventType})`),
       })),
     ]
-    if (relations.length === 0) terminal.err('no process has reported itself in the last 30 seconds')
+    if (relations.length === 0) terminal.err(`no process ${silent(target)}`)
     else await terminal.out(tableOf(relations, RELATIONS, terminal))
   }
   return EXIT.done

@@ -3,11 +3,12 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { extname, join, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { type BrokerEventBus, partsOf } from '../../bus/broker-event-bus.ts'
+import type { BrokerEventBus } from '../../bus/index.ts'
 import { toError } from '../../errors.ts'
 import { Tortured } from '../../verify/events.ts'
 import { ACTIONS } from '../../verify/faults.ts'
 import { type Fact, HistoryWriter, readHistory } from '../../verify/history.ts'
+import { innerParts } from '../../verify/inner-parts.ts'
 import type { Part, WorkerOptions } from '../../verify/messages.ts'
 import { LatenessWatch } from '../../verify/process-watch.ts'
 import { Random } from '../../verify/random.ts'
@@ -177,7 +178,7 @@ class Scene {
     await this.#stage?.clear()
     try {
       if (this.#isConnected)
-        await partsOf(this.#operator).transport.removeAll?.([this.#shared, this.#alone], this.#created())
+        await innerParts(this.#operator).transport.removeAll?.([this.#shared, this.#alone], this.#created())
     } catch (thrown) {
       const { prefix } = this.#settings
       throw new Error(`Not all names with ${prefix} could be removed: ${toError(thrown).message}`, {

@@ -1,8 +1,8 @@
 import { createHash } from 'node:crypto'
 import { parseNames, REPLAY_HANDLERS } from '../../transport/replay-headers.ts'
 import type { AmqpChannel, AmqpMessage } from '../client/client.ts'
-import { createdQueues } from '../client/created-queues.ts'
 import type { WithChannel } from '../client/connection.ts'
+import { createdQueues } from '../client/created-queues.ts'
 import { undefinedIfNotFound } from '../errors.ts'
 import type { RabbitMQPublisher } from '../publishing/publisher.ts'
 
@@ -147,7 +147,7 @@ export class RabbitMQAttemptMarks {
  * of another message must not count for this one. A copy that waited for one handler is another message than the original,
  * which may still be in the queue for other handlers.
  */
-function identityOf({ properties, content }: AmqpMessage): string {
+export function identityOf({ properties, content }: AmqpMessage): string {
   const target = properties.headers?.[REPLAY_HANDLERS]
   const hash = createHash('sha256')
     .update(`${properties.messageId ?? ''}\0`)

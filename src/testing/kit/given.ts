@@ -8,6 +8,7 @@ import type {
   InitialState,
 } from '../../aggregates/index.ts'
 import { decided } from '../../aggregates/index.ts'
+import { describeValue } from '../../errors.ts'
 import type { DomainEvent } from '../../events/index.ts'
 
 /** The id of the aggregate in a specification. */
@@ -175,7 +176,13 @@ export interface Projection {
   canHandle?(event: never): boolean
 }
 
-function stamped({ eventClass, input }: EventDraft, aggregateVersion: number): DomainEvent {
+function stamped(draft: EventDraft, aggregateVersion: number): DomainEvent {
+  if (typeof Object(draft).eventClass !== 'function') {
+    throw new TypeError(
+      `A draft is needed, such as draft(OrderPlaced, { total: 42 }), got ${describeValue(draft)}.`,
+    )
+  }
+  const { eventClass, input } = draft
   // The compiler has checked the input against the class where the draft was created.
   const Class = eventClass as unknown as new (input: object) => DomainEvent
   return new Class({ ...input, aggregateId: AGGREGATE_ID, aggregateVersion })

@@ -3,6 +3,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { BrokerEventBus, type DeadLetter, type EventBus } from '../../bus/index.ts'
 import type { DomainEvent, EventClass } from '../../events/index.ts'
 import { Activity } from './activity.ts'
+import { refuseArrays } from './arguments.ts'
 import { causationTree } from './causation-tree.ts'
 import { type FailOptions, PlannedFaults } from './faults.ts'
 import { Recorder } from './recorder.ts'
@@ -113,6 +114,7 @@ export class ObservedBuses implements Disposable {
       throw new TypeError('A handler must publish with its bus: a call of the kit waits for the handler.')
     }
     if (this.#isBusy) throw new TypeError('Await the previous call of the kit first.')
+    refuseArrays(events)
     this.#assertConsuming()
     this.#isBusy = true
     this.#recorder.reset()

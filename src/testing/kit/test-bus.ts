@@ -5,6 +5,7 @@ import type { DomainEvent } from '../../events/index.ts'
 import { MemoryBroker } from '../memory-broker.ts'
 import { MemoryBrokerEventBus, type MemoryBrokerEventBusOptions } from '../memory-broker-event-bus.ts'
 import { Activity } from './activity.ts'
+import { assertServices, refuseArrays } from './arguments.ts'
 import { type FailOptions, PlannedFaults } from './faults.ts'
 import { ObservedBuses, type ObserveOptions } from './observed-buses.ts'
 import { Recorder } from './recorder.ts'
@@ -82,6 +83,7 @@ export class TestBus implements AsyncDisposable {
     services: RegisterHandlers | Readonly<Record<string, RegisterHandlers>>,
     options: TestBusOptions = {},
   ): Promise<TestBus> {
+    assertServices(services)
     const kit = new TestBus(options)
     const named = typeof services === 'function' ? { default: services } : services
     for (const [name, register] of Object.entries(named)) {
@@ -222,6 +224,7 @@ export class TestBus implements AsyncDisposable {
       throw new TypeError('A handler must publish with its bus: a call of the kit waits for the handler.')
     }
     if (this.#isBusy) throw new TypeError('Await the previous call of the kit first.')
+    refuseArrays(events)
     this.#isBusy = true
     this.#recorder.reset()
     try {

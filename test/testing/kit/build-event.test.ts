@@ -102,3 +102,9 @@ describe('buildEvent', () => {
     expect(buildEvent(Opened).aggregateId).toBe('Shop-1')
   })
 })
+
+it('refuses the name of an event in place of its class', () => {
+  expect(() => buildEvent('OrderPlaced' as never)).toThrow(
+    'An event class created with defineEvent is required, got "OrderPlaced".',
+  )
+})

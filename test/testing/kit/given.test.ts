@@ -125,3 +125,9 @@ describe('project', () => {
     expect(projection.totals.get('Placed')).toBe(2)
   })
 })
+
+it.each([Placed, undefined, { total: 1 }])('refuses %s in place of a draft', (value) => {
+  const history = [value as never]
+
+  expect(() => given(Order, history)).toThrow(/^A draft is needed, such as draft\(OrderPlaced, /)
+})

@@ -2,7 +2,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { describe, expect, it } from 'vitest'
 import { z } from 'zod'
 import { defineEvent, PublishError } from '../../../src/index.ts'
-import { type RegisterHandlers, TestBus } from '../../../src/testing/index.ts'
+import { MemoryBrokerEventBus, type RegisterHandlers, TestBus } from '../../../src/testing/index.ts'
 import { paced } from '../../support/pace.ts'
 
 class OrderPlaced extends defineEvent({
@@ -347,4 +347,24 @@ it('runs 100 tests of one event each in 0.5 seconds of CPU time', async () => {
 
   // The first one also compiles.
   expect(Math.min(await batch(), await batch(), await batch())).toBeLessThan(paced(500))
+})
+
+describe('a kit refuses', () => {
+  it('an array in place of events, also over the bus of a program', async () => {
+    await using kit = await TestBus.start(billing)
+    using observed = TestBus.on(kit.bus)
+    const events = [placed()] as never
+
+    await expect(kit.publish(events)).rejects.toThrow(/not an array of them: call publish\(\.\.\.events\)/)
+    await expect(observed.publish(events)).rejects.toThrow(/not an array of them/)
+  })
+
+  it.each([undefined, 'billing', {}, { billing: true }, new MemoryBrokerEventBus()])(
+    '%s in place of a function that subscribes handlers',
+    async (services) => {
+      await expect(TestBus.start(services as never)).rejects.toThrow(
+        /takes a function that subscribes handlers .* TestBus\.on observes a bus that exists\.$/,
+      )
+    },
+  )
 })
