@@ -3,7 +3,7 @@ import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { text } from 'node:stream/consumers'
 import { fileURLToPath } from 'node:url'
-import { isQuick, only } from './arguments.ts'
+import { isQuick, isUnsaved, only } from './arguments.ts'
 import type { BenchRow } from './harness.ts'
 import { writeDocs } from './report/write-docs.ts'
 import { print } from './results.ts'
@@ -22,7 +22,7 @@ const benches = [
 const start = performance.now()
 const rows: BenchRow[] = []
 for (const [program, ...args] of benches) rows.push(...(await run(program, args)))
-if (!isQuick && only === undefined) writeDocs()
+if (!isQuick && !isUnsaved && only === undefined) writeDocs()
 print(rows)
 process.stderr.write(`All benchmarks took ${Math.round((performance.now() - start) / 1000)} s\n`)
 

@@ -8,6 +8,8 @@ const { values, positionals } = parseArgs({
     quick: { type: 'boolean', default: false },
     only: { type: 'string' },
     large: { type: 'boolean', default: false },
+    compare: { type: 'string' },
+    unsaved: { type: 'boolean', default: false },
   },
 })
 
@@ -19,6 +21,10 @@ export const isQuick = values.quick
 export const only = values.only
 /** Runs the workloads that take several minutes, and no others. */
 export const isLarge = values.large
+/** Prints the run beside an earlier one, whose results are in this file or folder. */
+export const compareWith = values.compare
+/** Stores no results. */
+export const isUnsaved = values.unsaved
 /** The positional argument: a broker, or a store. */
 export const subject = positionals[0]
 

@@ -1,6 +1,7 @@
 // Prints the figures of a run and stores them in bench/results for the documentation.
 import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
-import { isJson, isQuick, only } from './arguments.ts'
+import { compareWith, isJson, isQuick, isUnsaved, only } from './arguments.ts'
+import { compareRows, printComparison, readRows } from './comparison.ts'
 import type { BenchRow } from './harness.ts'
 import { type Machine, thisMachine } from './machine.ts'
 
@@ -15,6 +16,9 @@ export interface BenchResult {
   readonly rows: readonly BenchRow[]
 }
 
+/** Read before the run, which may replace it. */
+const earlier = compareWith === undefined ? undefined : readRows(compareWith)
+
 const folder = new URL('./results/', import.meta.url)
 
 /** Prints every run, and stores complete ones. */
@@ -23,12 +27,16 @@ export function report(
   rows: readonly BenchRow[],
   versions: Readonly<Record<string, string>> = {},
 ): void {
-  if (!isQuick && only === undefined) save({ bus, ...now(), versions, rows })
+  if (!isQuick && !isUnsaved && only === undefined) save({ bus, ...now(), versions, rows })
   print(rows)
 }
 
 /** Prints only a JSON array with `--json`, otherwise a table. */
 export function print(rows: readonly BenchRow[]): void {
+  if (!isJson && earlier !== undefined) {
+    printComparison(compareRows(earlier, rows))
+    return
+  }
   if (isJson) console.log(JSON.stringify(rows, undefined, 2))
   else console.table(rows.map(({ spread, ...row }) => ({ ...row, spread: spread.join(' - ') })))
 }

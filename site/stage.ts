@@ -40,7 +40,7 @@ export function stage(folder: string): readonly string[] {
   }
   for (const [file, place] of files) write(join(folder, place), pageOfFile(file))
   for (const name of readdirSync(join(root, 'docs'))) {
-    if (name.endsWith('.svg') || name === 'charts') {
+    if (name.endsWith('.svg') || name === 'charts' || name === 'pictures') {
       cpSync(join(root, 'docs', name), join(folder, name), { recursive: true })
     }
   }
@@ -49,7 +49,7 @@ export function stage(folder: string): readonly string[] {
 
 function placeOfFile(file: string, files: Map<string, string>): string {
   if (!existsSync(join(root, file))) throw new Error(`A page links to ${file}, which does not exist`)
-  if (extname(file) === '.svg') return posix.relative('docs', file)
+  if (['.svg', '.webp'].includes(extname(file))) return posix.relative('docs', file)
   if (file === 'docs/decisions') return 'decisions/index.md'
   const place = `files/${file.replaceAll('/', '-')}.md`
   files.set(file, place)

@@ -48,6 +48,9 @@ const repeating = `## Reproducing the figures
 - \`npm run --silent bench -- --json\` prints one JSON array of \`{ bus, work, ours, raw, ratio, unit, spread }\` and nothing else on stdout. \`ours\` is the figure of eventspine. If a row compares with a peer, \`peer\` is its name and \`raw\` its figure.
 - \`-- --only "batches of 100"\` runs the workloads whose name contains that text, and stores no results.
 - \`npm run bench:stores -- --large\` runs only the workloads with 10,000,000 events, which take several minutes and 10 GB of disk.
+- \`-- --compare results\` prints the run beside an earlier one, with the ratio of each row, its spread over the rounds, and the rows that changed by more than their noise. \`results\` is what \`--json\` printed, or a copy of \`bench/results/\`. A run on another machine, or on the same one at another time, can differ for other reasons.
+- \`npm run bench:compare -- main memory\` builds the commit \`main\` in a temporary worktree and runs one part of the benchmarks on both builds by turns, five times each (\`--runs\`); \`--only\` chooses workloads. It exits with 1 if a row lost more than its noise: the spreads of both builds over the runs, halved and added, and at least 3 %.
+- \`-- --unsaved\` stores no results.
 - \`-- --quick\` runs one round with tiny counts, to check that the benchmarks work; its figures are meaningless.`
 
 function goalsSection(rows: readonly BenchRow[]): string {

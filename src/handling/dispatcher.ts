@@ -88,9 +88,37 @@ export class Dispatcher {
   /** Never throws or rejects. @returns the failures in the order in which they occurred. */
   run(handlers: readonly HandlerEntry[], event: DomainEvent, info: RunInfo): Failures | Promise<Failures> {
     const running = new RunningHandlers(this.#owner, info)
-    const frame = this.#frameOf(running, event, handlers.length === 1 ? handlers[0]?.name : undefined)
+    const [only] = handlers
+    if (only !== undefined && handlers.length === 1) {
+      const frame = this.#frameOf(running, event, only.name)
+      return new CallerContext().run(frame, this.#runOne, new HandlerRun(only, event, info), running)
+    }
     const dispatch = { handlers, event, info, running, areLast: true }
-    return new CallerContext().run(frame, this.#runAll, dispatch, undefined)
+    return new CallerContext().run(this.#frameOf(running, event), this.#runAll, dispatch, undefined)
+  }
+
+  readonly #runOne = (run: HandlerRun, running: RunningHandlers): Failures | Promise<Failures> => {
+    let failures = NO_FAILURES
+    try {
+      const result = this.#start(run)
+      if (result !== undefined) return this.#outcomeOf(run, result, running)
+    } catch (thrown) {
+      failures = [this.#failed(run, thrown)]
+    }
+    running.end()
+    return failures
+  }
+
+  async #outcomeOf(run: HandlerRun, result: Promise<unknown>, running: RunningHandlers): Promise<Failures> {
+    let failures = NO_FAILURES
+    try {
+      await result
+      this.#succeeded(run)
+    } catch (thrown) {
+      failures = [this.#failed(run, thrown)]
+    }
+    running.end()
+    return failures
   }
 
   readonly #runAll = ({

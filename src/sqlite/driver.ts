@@ -13,6 +13,10 @@ export interface SqliteStatement {
   get(...values: readonly SqliteValue[]): unknown
   all(...values: readonly SqliteValue[]): unknown[]
   iterate(...values: readonly SqliteValue[]): Iterable<unknown>
+  /** Of `node:sqlite`, since Node.js 22.16: each row is an array. */
+  setReturnArrays?(isEnabled: boolean): unknown
+  /** Of better-sqlite3: each row is the value of its first column. */
+  pluck?(isEnabled: boolean): unknown
 }
 
 /** The part of a connection that the stores use: a `DatabaseSync` of `node:sqlite`, or a better-sqlite3 `Database`. */

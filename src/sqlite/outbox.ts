@@ -2,17 +2,20 @@ import { toError } from '../errors.ts'
 import type { DomainEvent, EventClass } from '../events/index.ts'
 import { encodeRow } from '../store/event-row.ts'
 import type { EventStoreHealth, FeedPage, ReadAllOptions } from '../store/index.ts'
-import { PAGE_BYTES, upToBytes } from '../store/page-bytes.ts'
+import { PAGE_BYTES } from '../store/page-bytes.ts'
 import { checkedRead } from '../store/read-options.ts'
 import type { CheckpointStore, LeaseStore, Outbox, OutboxTransaction } from '../subscriptions/index.ts'
 import { OUTBOX_LEASE_PREFIX, outgoingEvents, PrefixedLeaseStore } from '../subscriptions/outbox.ts'
 import type { SqliteAccess } from './access.ts'
 import { SqliteCheckpointStore } from './checkpoints.ts'
-import { conditionOf, type FeedEnd } from './reads.ts'
-import { READ_COLUMNS, storedRow, text } from './rows.ts'
+import { conditionOf, type FeedEnd, firstRows } from './reads.ts'
+import { text } from './rows.ts'
 import type { SqliteStatements } from './statements.ts'
 
 const PAGE = 500
+
+/** A limit as SQLite accepts it. */
+const atMost = (limit: number): number => Math.min(limit, Number.MAX_SAFE_INTEGER)
 
 export interface SqliteOutboxParts {
   readonly access: SqliteAccess
@@ -41,20 +44,11 @@ export class SqliteOutbox implements Outbox {
     const { head, headEventId } = await read(outboxEnd)
     const [where, values] = conditionOf(filter)
     if (where === undefined || limit <= 0) return { events: [], head, headEventId }
-    // A character has at least one byte, so this condition never ends the page too early.
-    const sizes =
-      'sum(length(payload) + coalesce(length(metadata), 0)) over (order by position rows between unbounded preceding and 1 preceding)'
-    const page = `select * from eventspine_outbox where position > ? and position <= ?${where} order by position limit ?`
-    const select = `select ${READ_COLUMNS} from (select *, ${sizes} as before from (${page})) where coalesce(before, 0) < ? order by position`
-    const wanted = [
-      fromPosition,
-      Math.min(head, toPosition),
-      ...values,
-      Math.min(limit, Number.MAX_SAFE_INTEGER),
-      Math.min(maxBytes, Number.MAX_SAFE_INTEGER),
-    ]
-    const found = await read((db) => db.all(select, ...wanted))
-    const { rows, isCut } = upToBytes(found.map(storedRow), limit, maxBytes)
+    const select = (columns: string) =>
+      `select ${columns} from eventspine_outbox where position > ? and position <= ?${where} order by position limit ?`
+    const wanted = [fromPosition, Math.min(head, toPosition), ...values, atMost(limit)]
+    const { rows, bytes } = await read((db) => firstRows(db, select, wanted, limit, maxBytes))
+    const isCut = bytes >= maxBytes && rows.length < limit
     const events = await decoder.decodeAll(rows, range.undecoded)
     return { events, head, headEventId, ...(isCut && { isCut }) }
   }

@@ -10,7 +10,7 @@ import {
 import { bytesOf, PAGE_BYTES } from '../store/page-bytes.ts'
 import { endOfStream } from './append.ts'
 import type { SqliteValue } from './driver.ts'
-import { READ_COLUMNS, readable, storedRow, text } from './rows.ts'
+import { JOINED_COLUMNS, READ_COLUMNS, readable, rowOfText, storedRow, text } from './rows.ts'
 import type { SqliteRow, SqliteStatements } from './statements.ts'
 import { endOfFeed } from './writes.ts'
 
@@ -131,10 +131,8 @@ export async function readFeed(read: Read, range: FeedRange, limit: number, last
     const startedAt = performance.now()
     const wanted = Math.min(limit - rows.length, CHUNK)
     const bytes = Math.min(bytesLeft, CHUNK_BYTES)
-    const found = await read((db) => {
-      const all = rowsBetween(db, [after, upTo, ...values], where, wanted, includeArchived)
-      return firstOf(all, wanted, bytes)
-    })
+    const step = { where, limit: wanted, maxBytes: bytes, includeArchived }
+    const found = await read((db) => rowsBetween(db, [after, upTo, ...values], step))
     const isSlow = performance.now() - startedAt > LONG_MS
     for (const row of found.rows) rows.push(row)
     bytesLeft -= found.bytes
@@ -148,16 +146,42 @@ export async function readFeed(read: Read, range: FeedRange, limit: number, last
   return { rows, isCut: bytesLeft <= 0 && rows.length < limit }
 }
 
-/** Returns the first rows, up to a number or a size. */
-function firstOf(
-  found: Iterable<SqliteRow>,
+/** Rows, and their size. */
+interface SizedRows {
+  readonly rows: readonly StoredRow[]
+  readonly bytes: number
+}
+
+/**
+ * Reads the first rows of a statement, up to a number or a size.
+ * @param select - the statement for a list of columns.
+ */
+export function firstRows(
+  db: SqliteStatements,
+  select: (columns: string) => string,
+  values: readonly SqliteValue[],
   limit: number,
   maxBytes: number,
-): { readonly rows: readonly StoredRow[]; readonly bytes: number } {
+): SizedRows {
+  const joined = db.texts(select(`${JOINED_COLUMNS} as row`), ...values)
+  return firstOf(joined, rowOfText, limit, maxBytes) ?? rowsByColumns(db, select, values, limit, maxBytes)
+}
+
+const rowsByColumns: typeof firstRows = (db, select, values, limit, maxBytes) =>
+  firstOf(db.iterate(select(READ_COLUMNS), ...values), storedRow, limit, maxBytes) ?? { rows: [], bytes: 0 }
+
+/** @returns undefined if a row cannot be read in this form. */
+function firstOf<Found>(
+  found: Iterable<Found>,
+  read: (one: Found) => StoredRow | undefined,
+  limit: number,
+  maxBytes: number,
+): SizedRows | undefined {
   const rows: StoredRow[] = []
   let bytes = 0
   for (const one of found) {
-    const row = storedRow(one)
+    const row = read(one)
+    if (row === undefined) return undefined
     rows.push(row)
     bytes += bytesOf(row)
     if (rows.length >= limit || bytes >= maxBytes) break
@@ -168,16 +192,26 @@ function firstOf(
 function rowsBetween(
   db: SqliteStatements,
   values: readonly SqliteValue[],
-  where: string,
-  limit: number,
-  includeArchived: boolean,
-): Iterable<SqliteRow> {
-  const select = (table: string) =>
-    `select ${READ_COLUMNS} from ${table} where position > ? and position <= ?${where}`
-  if (!includeArchived)
-    return db.iterate(`${select('eventspine_events')} order by position limit ?`, ...values, limit)
-  const both = `${select('eventspine_events')} union all ${select('eventspine_archive')}`
-  return db.iterate(`${both} order by position limit ?`, ...values, ...values, limit)
+  { where, limit, maxBytes, includeArchived }: RowsWanted,
+): SizedRows {
+  const select = (table: string, columns: string) =>
+    `select ${columns} from ${table} where position > ? and position <= ?${where}`
+  const end = 'order by position limit ?'
+  if (!includeArchived) {
+    const one = (columns: string) => `${select('eventspine_events', columns)} ${end}`
+    return firstRows(db, one, [...values, limit], limit, maxBytes)
+  }
+  // The order of both tables together needs the position as a column.
+  const both = (columns: string) =>
+    `${select('eventspine_events', columns)} union all ${select('eventspine_archive', columns)} ${end}`
+  return rowsByColumns(db, both, [...values, ...values, limit], limit, maxBytes)
+}
+
+interface RowsWanted {
+  readonly where: string
+  readonly limit: number
+  readonly maxBytes: number
+  readonly includeArchived: boolean
 }
 
 /** A filter in SQL and its values; undefined if no event can pass the filter. */

@@ -1,4 +1,5 @@
 import type { EventRow, StoredRow } from '../store/event-row.ts'
+import { JoinedRow } from '../store/joined-row.ts'
 import type { SqliteRow } from './statements.ts'
 
 /** The columns of an event except position and time, in the order in which they are written. */
@@ -24,10 +25,15 @@ export const STORED_COLUMNS = STORED.join(', ')
 /** Numbers of an event that somebody may have changed by hand. */
 const NUMBERS: readonly string[] = ['stored_at', 'aggregate_version', 'event_version']
 
+const READ = STORED.map((column) => (NUMBERS.includes(column) ? `(${readable(column)})` : column))
+
 /** The columns {@link STORED_COLUMNS} as they are read. */
-export const READ_COLUMNS = STORED.map((column) =>
-  NUMBERS.includes(column) ? `(${readable(column)}) as ${column}` : column,
-).join(', ')
+export const READ_COLUMNS = READ.map((value, index) => `${value} as ${STORED[index]}`).join(', ')
+
+const joinedRow = new JoinedRow(READ, ['tenant_id', 'causation_id', 'actor_id', 'metadata'], 'char')
+
+/** All columns as one text, which {@link rowOfText} reads. */
+export const JOINED_COLUMNS = joinedRow.sql
 
 /**
  * A number, or the smallest one that JavaScript represents for one that it does not: the drivers throw for that, and one such
@@ -74,6 +80,30 @@ export function storedRow(row: SqliteRow): StoredRow {
     occurredAt: text(row['occurred_at']),
     payload: text(row['payload']),
     metadata: optionalText(row['metadata']),
+  }
+}
+
+/** A row of {@link JOINED_COLUMNS}. @returns undefined if it must be read by its columns. */
+export function rowOfText(joined: string): StoredRow | undefined {
+  const values = joinedRow.valuesOf(joined)
+  if (values === undefined) return undefined
+  const [position, storedAt, aggregateVersion, ...columns] = values
+  return {
+    position: Number(position),
+    storedAt: new Date(Number(storedAt)),
+    aggregateVersion: Number(aggregateVersion),
+    eventId: text(columns[0]),
+    eventType: text(columns[1]),
+    eventVersion: Number(columns[2]),
+    aggregateType: text(columns[3]),
+    aggregateId: text(columns[4]),
+    tenantId: optionalText(columns[5]),
+    correlationId: text(columns[6]),
+    causationId: optionalText(columns[7]),
+    actorId: optionalText(columns[8]),
+    occurredAt: text(columns[9]),
+    payload: text(columns[10]),
+    metadata: optionalText(columns[11]),
   }
 }
 

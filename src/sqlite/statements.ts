@@ -42,6 +42,21 @@ export class SqliteStatements {
     return this.#prepare(sql).iterate(...values) as Iterable<SqliteRow>
   }
 
+  /** As `iterate`, for a statement with one column, which is a text named `row`. */
+  *texts(sql: string, ...values: readonly SqliteValue[]): Iterable<string> {
+    let statement = this.#prepared.get(sql)
+    if (statement === undefined) {
+      statement = this.#prepare(sql)
+      // Creating an object for each row takes longer.
+      statement.setReturnArrays?.(true)
+      statement.pluck?.(true)
+    }
+    // In the form that was chosen above, or an object.
+    type Text = string | readonly [string] | { readonly row: string }
+    for (const one of statement.iterate(...values) as Iterable<Text>)
+      yield typeof one === 'string' ? one : 'row' in one ? one.row : one[0]
+  }
+
   #prepare(sql: string): SqliteStatement {
     const known = this.#prepared.get(sql)
     if (known !== undefined) return known

@@ -44,6 +44,15 @@ interface Start {
   readonly isNew: boolean
 }
 
+/** Maximum number of events that a relay publishes again after a crash, unless two batches have more. */
+const REPEATED = 1000
+
+/** Number of finished events with which a relay starts the next batch while a save is in flight. */
+function maxUnsaved({ batchSize, checkpointEveryEvents }: SessionParts['options']): number {
+  const step = Math.max(batchSize, checkpointEveryEvents)
+  return Math.max(step, Math.min(10 * step, REPEATED) - step)
+}
+
 /** A subscription from its start to its stop: acquires the lease, finds the position to start from, runs, saves the checkpoint. */
 export class Session {
   readonly #parts: SessionParts
@@ -166,8 +175,7 @@ export class Session {
   #openRun({ mark }: Start, saver: CheckpointSaver): FeedRun {
     const { onMoved, onPageRead, options } = this.#parts
     const { relay } = this.#parts.consumer
-    // A relay publishes a batch while the position of the one before it is saved.
-    const unsaved = Math.max(options.batchSize, options.checkpointEveryEvents)
+    const unsaved = maxUnsaved(options)
     const progress = {
       moved: (mark: FeedMark, events: number) => {
         saver.advance(mark, events)

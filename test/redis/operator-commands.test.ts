@@ -297,7 +297,7 @@ it('has examples that run', async () => {
     'exporter',
     'ui',
   )
-  expect(examples).toHaveLength(18)
+  expect(examples).toHaveLength(19)
   for (const example of examples) {
     // The check finds nothing; the id is that of an event of the scene.
     const words = wordsOf(example.replace(/[0-9a-f-]{36}/, events[0]?.eventId ?? ''))

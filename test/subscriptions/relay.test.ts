@@ -104,27 +104,34 @@ it('misses no event that was stored after the last page was read ahead', async (
   expect(bus.published).toEqual(numbers(0, 1501))
 })
 
-it('publishes one batch while the position of the previous one is saved, and no more', async () => {
-  const scene = new SubscriptionScene()
-  await fill(scene.store, 0, 1000)
-  const { promise: released, resolve: release } = Promise.withResolvers<void>()
-  const save = scene.checkpoints.save.bind(scene.checkpoints)
-  scene.checkpoints.save = async (...args) => {
-    await released
-    await save(...args)
-  }
-  const bus = new RecordingBus()
-  const manager = scene.manager()
-  manager.relay(bus, { name: 'outbox' })
-  manager.start()
-  await waitFor(() => bus.published.length === 200)
-  for (let turn = 0; turn < 20; turn += 1) await nextTurn()
-  expect(bus.published).toHaveLength(200)
+it.each([
+  { batchSize: 100, checkpointEveryEvents: 100, most: 1000 },
+  { batchSize: 10, checkpointEveryEvents: 5, most: 100 },
+  { batchSize: 1000, checkpointEveryEvents: 100, most: 2000 },
+])(
+  'publishes $most events in batches of $batchSize while their position is saved, and no more',
+  async ({ most, ...options }) => {
+    const scene = new SubscriptionScene()
+    await fill(scene.store, 0, 3000)
+    const { promise: released, resolve: release } = Promise.withResolvers<void>()
+    const save = scene.checkpoints.save.bind(scene.checkpoints)
+    scene.checkpoints.save = async (...args) => {
+      await released
+      await save(...args)
+    }
+    const bus = new RecordingBus()
+    const manager = scene.manager()
+    manager.relay(bus, { name: 'outbox', ...options })
+    manager.start()
+    await waitFor(() => bus.published.length === most)
+    for (let turn = 0; turn < 20; turn += 1) await nextTurn()
+    expect(bus.published).toHaveLength(most)
 
-  release()
-  await manager.whenCaughtUp('outbox')
-  expect(bus.published).toEqual(numbers(0, 1000))
-})
+    release()
+    await manager.whenCaughtUp('outbox')
+    expect(bus.published).toEqual(numbers(0, 3000))
+  },
+)
 
 it('publishes events that a save stored but could not publish', async () => {
   const eventStore = new InMemoryEventStore()

@@ -59,16 +59,23 @@ export type Scene = Awaited<ReturnType<typeof brokenBilling>>
 /** Presses a link or a button, with the mouse or with the keyboard alone. */
 export type Press = (page: Page, name: string | RegExp) => Promise<void>
 
-const click: Press = async (page, name) => {
+export const click: Press = async (page, name) => {
   await page.getByRole('link', { name }).or(page.getByRole('button', { name })).first().click()
 }
 
-/** Steps to it with the Tab key, as a person without a mouse does. */
+/**
+ * Steps to it with the Tab key, as a person without a mouse does. On the way, each element with the focus is visible: a refresh
+ * loses none.
+ */
 export const tabTo: Press = async (page, name) => {
   const wanted = page.getByRole('link', { name }).or(page.getByRole('button', { name })).first()
   await wanted.waitFor()
   for (let steps = 0; steps < 200; steps += 1) {
     await page.keyboard.press('Tab')
+    const isSeen = await page.evaluate(
+      "document.activeElement === document.body || document.activeElement.matches(':focus-visible') && document.activeElement.checkVisibility() && getComputedStyle(document.activeElement).outlineStyle !== 'none' || document.activeElement.innerHTML",
+    )
+    expect(isSeen).toBe(true)
     if ((await wanted.and(page.locator(':focus-visible')).count()) === 1) {
       await page.keyboard.press('Enter')
       return

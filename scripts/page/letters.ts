@@ -1,0 +1,80 @@
+import { gzipSync } from 'node:zlib'
+import type { ExportedLetter } from '../../src/index.ts'
+import { type Figures, quantile } from './figures.ts'
+import { openSystem, placed } from './system.ts'
+import { heapMB, openTab } from './tab.ts'
+
+const ERRORS = ['RangeError', 'TypeError', 'SyntaxError', 'URIError', 'EvalError']
+
+/** The list of many dead letters, on the server and in a browser. */
+export async function checkLetters(figures: Figures, count: number): Promise<void> {
+  await using system = await openSystem(figures.kind)
+  await system.page.deadLetters.import(letters(count))
+  const path = '/orders/dead-letters'
+  const answers: { readonly ms: number; readonly text: string }[] = []
+  for (let n = 0, at = path; n < 50; n += 1) {
+    const startedAt = performance.now()
+    const text = await system.get(at)
+    answers.push({ ms: performance.now() - startedAt, text })
+    at = nextOf(text) ?? path
+  }
+  figures.atMost(
+    'P11 page of the list, server, p95 ms',
+    quantile(
+      answers.map(({ ms }) => ms),
+      0.95,
+    ),
+    300,
+  )
+  const sizes = answers.map(({ text }) => gzipSync(text).byteLength)
+  figures.atMost('P11 page of the list, gzip bytes', Math.max(...sizes), 100_000)
+
+  await using tab = await openTab()
+  const { page } = tab
+  await page.goto(system.server.url + path)
+  await page.getByRole('link', { name: 'Next page' }).waitFor()
+  figures.atMost(
+    'P11 nodes of the document',
+    await page.evaluate<number>(`document.querySelectorAll('*').length`),
+    3000,
+  )
+  const slowest = page.evaluate<number>(
+    `new Promise((done) => {
+      let slowest = 0
+      new PerformanceObserver((list) => { for (const { duration } of list.getEntries()) slowest = Math.max(slowest, duration) })
+        .observe({ type: 'event', durationThreshold: 16 })
+      setTimeout(() => done(slowest), 4000)
+    })`,
+  )
+  for (let n = 0; n < 30; n += 1) await page.keyboard.press(n % 5 === 4 ? 'k' : 'j')
+  figures.atMost('P11 interaction to next paint, ms', await slowest, 200)
+  const before = await heapMB(page)
+  for (let n = 0; n < 50; n += 1) {
+    const next = page.getByRole('link', { name: 'Next page' })
+    await ((await next.count()) > 0 ? next.click() : page.goto(system.server.url + path))
+  }
+  await page.goto(system.server.url + path)
+  figures.atMost('P11 heap after 50 pages, MB more', (await heapMB(page)) - before, 10)
+}
+
+function nextOf(text: string): string | undefined {
+  return /rel="next" href="([^"]+)"/.exec(text)?.[1]?.replaceAll('&amp;', '&')
+}
+
+function* letters(count: number): Generator<ExportedLetter> {
+  for (let n = 0; n < count; n += 1) {
+    const event = placed(n)
+    const error = ERRORS[n % ERRORS.length] ?? ''
+    yield {
+      version: 1,
+      id: '',
+      headers: { event_id: event.eventId, event_type: 'Placed', aggregate_id: event.aggregateId },
+      body: JSON.stringify(event),
+      fields: {
+        ...{ dlq_reason: 'max_retries_exceeded', dlq_error_type: error, dlq_consumer_group: 'billing' },
+        ...{ dlq_error_message: `${error} of order ${n}`, dlq_handlers: '["charge"]' },
+        dlq_timestamp: new Date(Date.now() - (count - n)).toISOString(),
+      },
+    }
+  }
+}
