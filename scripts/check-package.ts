@@ -82,7 +82,7 @@ function checkFiles(files: readonly string[]): void {
   const missing = [...papers, ...expected].filter((path) => !files.includes(path))
   if (missing.length > 0) throw new Error(`The package lacks ${missing.join(', ')}`)
   const allowed =
-    /^(?:dist\/.+\.(?:js|d\.ts)|docs\/[\w-]+\.(?:md|svg)|examples\/(?!prisma\/generated\/).+\.(?:ts|mjs|prisma|yml))$/
+    /^(?:dist\/.+\.(?:js|d\.ts)|docs\/[\w-]+\.(?:md|svg)|examples\/(?!prisma\/generated\/).+\.(?:ts|mjs|prisma|yml|json))$/
   const others = files.filter((path) => !papers.includes(path) && !allowed.test(path))
   if (others.length > 0) throw new Error(`The package has files that it should not: ${others.join(', ')}`)
 }

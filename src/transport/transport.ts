@@ -183,7 +183,7 @@ export interface TransportHost {
 
 /**
  * Moves bytes to and from one broker. It knows no event class, handler, retry, span or statistic.
- * `docs/writing-a-transport.md` explains how to write one; the conformance suite tests it.
+ * `docs/writing-a-transport.md` in the repository explains how to write one; the conformance suite tests it.
  */
 export interface Transport {
   /** Name of the broker's system in spans, logs and errors, such as `'redis'`. */
