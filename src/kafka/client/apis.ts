@@ -202,7 +202,7 @@ export async function negotiateApis(
     metadata: need('metadataV12', 'metadataV11', 'metadataV10').api,
     createTopics: need('createTopicsV7', 'createTopicsV6', 'createTopicsV5').api,
     findCoordinator: need('findCoordinatorV6', 'findCoordinatorV5', 'findCoordinatorV4').api,
-    joinGroup: need('joinGroupV9', 'joinGroupV8').api,
+    joinGroup: need('joinGroupV9', 'joinGroupV8', 'joinGroupV7').api,
     syncGroup: need('syncGroupV5').api,
     heartbeat: need('heartbeatV4').api,
     leaveGroup: need('leaveGroupV5', 'leaveGroupV4').api,
