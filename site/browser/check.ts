@@ -18,7 +18,7 @@ const dist = join(import.meta.dirname, '..', 'dist')
 if (!existsSync(dist)) throw new Error('Run first: npm run docs')
 const args = process.argv.slice(2)
 const [only = ''] = args.filter((arg) => !arg.startsWith('--'))
-const built = globSync('**/*.html', { cwd: dist }).filter((page) => page !== '404.html')
+const built = globSync('**/*.html', { cwd: dist })
 const pages = (args.includes('--all') ? built : withoutRepetitions(built)).filter((page) =>
   page.startsWith(only),
 )
