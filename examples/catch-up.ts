@@ -84,6 +84,8 @@ const corrected = new CustomerTotals()
 const { eventsHandled } = await manager.rebuild('CustomerTotals', { into: corrected })
 console.log(`Rebuilt from ${eventsHandled} events:`, Object.fromEntries(corrected.totals))
 
+// After a rebuild, the subscription reads its checkpoint again.
+await manager.whenCaughtUp('CustomerTotals')
 await manager.whenCaughtUp('outbox')
 const { status } = await manager.health()
 console.log(`Published by the relay: ${published}, health: ${status}`)

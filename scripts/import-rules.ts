@@ -90,6 +90,8 @@ export const rules: Readonly<Record<string, Rule>> = {
         'events',
         'filter-line/index.ts',
         'operator/index.ts',
+        'operator/mask.ts',
+        'operator/masked-body.ts',
       ],
       ...[...core, ...entryPoints, 'postgres/index.ts', 'sqlite/index.ts'],
     ],

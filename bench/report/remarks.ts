@@ -32,7 +32,7 @@ export const introductions: Readonly<Record<string, string>> = {
 }
 
 const CAUSATION =
-  'The handlers of each event of a batch run in their own AsyncLocalStorage frame, so everything that they publish, however late, has this event as its cause. In the profile the frame takes half of the time, about 70 ns; `propagateCausation: false` avoids it.'
+  'The handlers of each event of a batch run in their own AsyncLocalStorage frame, so everything that they publish, however late, has this event as its cause. In the profile the frame takes a quarter of the time, about 35 ns; `propagateCausation: false` avoids it. The bus also checks that brokers would accept the event.'
 const DECODING =
   'The bare client only parses JSON. The bus decodes a validated, deeply frozen event, which takes about 2 µs; parsing is 0.8 µs of that. It also manages the lane, the lease and the causation ids, and updates the counters. In the profile, no single part exceeds 3 %.'
 const APPEND =

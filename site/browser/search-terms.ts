@@ -29,7 +29,7 @@ export const SEARCH_TERMS: readonly (readonly [term: string, page: string])[] = 
   ['large payloads', 'how-do-i'],
   ['long waits', 'failure'],
   ['maxInFlight', 'options'],
-  ['--max-dead-letters', 'flags'],
+  ['url-file', 'flags'],
   ['middleware', 'failure'],
   ['migrate', 'command-line'],
   ['NestJS', 'settings'],

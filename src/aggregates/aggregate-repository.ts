@@ -1,7 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import type { EventBus } from '../bus/index.ts'
 import { toError } from '../errors.ts'
-import { runCausedBy } from '../events/causation.ts'
+import { runWithoutCause } from '../events/causation.ts'
 import { otherCopyFault } from '../events/copies.ts'
 import { observabilityRules } from '../kit/observability-options.ts'
 import {
@@ -168,7 +168,7 @@ export class AggregateRepository<A extends AggregateRoot<unknown>> {
     try {
       // Publishes the events exactly as they are stored. Inside a handler, the bus would otherwise add a cause to
       // events that were raised outside of the handler.
-      await runCausedBy(undefined, () => this.#publisher?.publish(events), undefined)
+      await runWithoutCause(() => this.#publisher?.publish(events))
     } catch (thrown) {
       throw new PublishAfterSaveError(events, result, toError(thrown))
     }

@@ -11,7 +11,7 @@ import { MeterSource } from '../observability/meter.ts'
 import { resolveLogger } from '../observability/resolve-logger.ts'
 import { noTracer, OpenTelemetryTracer } from '../observability/tracer.ts'
 import type { BusNoticeListener } from '../transport/notices.ts'
-import type { Intake, Transport, TransportHost } from '../transport/transport.ts'
+import type { Consumption, Intake, Transport, TransportHost } from '../transport/transport.ts'
 import type { BusAdmin } from './admin/bus-admin.ts'
 import { adminOf, controlOf, LazyBusAdmin } from './admin/lazy-bus-admin.ts'
 import { AuditTrail } from './audit.ts'
@@ -23,6 +23,7 @@ import { GroupTypes } from './consuming/group-types.ts'
 import { LineWatch } from './consuming/line-watch.ts'
 import { ConsumerPipeline } from './consuming/pipeline.ts'
 import { warnOfUnnamedHandlers } from './consuming/unnamed-handlers.ts'
+import { UnrecordedSuccesses } from './consuming/unrecorded-successes.ts'
 import { waitingProblem } from './consuming/waiting-problem.ts'
 import { WaitingReleases } from './consuming/waiting-releases.ts'
 import { DeadLetterQueue } from './dead-letters/dead-letter-queue.ts'
@@ -101,7 +102,7 @@ export abstract class BrokerEventBus<T extends Transport = Transport> extends Ev
       target: transport,
       consumerGroup,
       source: options.enableMetrics ? new MeterSource(options.meter) : undefined,
-      probes: this.#probe.metrics(counters, () => this.isConsuming && this.isConnected),
+      probes: this.#probe.metrics(counters, () => (this.isConnected ? this.#consumer : undefined)),
     })
     this.#publisher = new BrokerPublisher({
       transport,
@@ -137,6 +138,7 @@ export abstract class BrokerEventBus<T extends Transport = Transport> extends Ev
       logger,
     })
     const lines = new LineWatch(counters, (notice) => this.#notices.post(notice))
+    const unrecorded = new UnrecordedSuccesses()
     const createPipeline = () => {
       warnOfUnnamedHandlers(handlers, logger)
       return new ConsumerPipeline({
@@ -155,6 +157,7 @@ export abstract class BrokerEventBus<T extends Transport = Transport> extends Ev
         unhandledEvents: options.unhandledEvents,
         handoverTimeoutMs: options.handoverTimeoutMs,
         groupTypes,
+        unrecorded,
         counters,
         metrics,
         tracer,
@@ -188,6 +191,7 @@ export abstract class BrokerEventBus<T extends Transport = Transport> extends Ev
         presence.report()
         this.#notices.post(pause === undefined ? { type: 'groupResumed' } : { type: 'groupPaused', ...pause })
       },
+      onHalted: () => presence.report(),
     })
     this.deadLetters = new DeadLetterQueue({
       store: transport.deadLetters,
@@ -334,10 +338,14 @@ export abstract class BrokerEventBus<T extends Transport = Transport> extends Ev
   }
 
   /**
-   * Handles deliveries that a subclass creates outside of the consumption. Deliveries that are not settled in time stay
-   * unsettled.
+   * Starts a consumption of a subclass, in addition to the usual one, and stops it when `work` has ended, the group is
+   * paused or the bus stops consuming.
+   * @returns undefined if the group is paused.
    */
-  protected withIntake<R>(work: (intake: Intake) => Promise<R>): Promise<R> {
-    return this.#consumer.withIntake(work, this.#shutdownTimeoutMs)
+  protected withConsumption<C extends Consumption, R>(
+    start: (intake: Intake) => Promise<C>,
+    work: (consumption: C) => Promise<R>,
+  ): Promise<R | undefined> {
+    return this.#consumer.withConsumption(start, work, this.#shutdownTimeoutMs)
   }
 }

@@ -57,6 +57,20 @@ export class GroupInUseError extends EventspineError {
   }
 }
 
+/** A consumer group is paused, but handlers of it still run, or may run, after the time that the caller waits. */
+export class GroupStillRunningError extends EventspineError {
+  static override readonly name = 'GroupStillRunningError'
+  readonly code = 'GROUP_STILL_RUNNING'
+  override readonly retryable = true
+
+  constructor(group: string, waitedMs: number, consumers: readonly string[]) {
+    super(
+      `The consumer group ${group} is paused, but handlers still run, or may run, after ${waitedMs} ms: ` +
+        `${consumers.join('; ')}. The pause stays. Wait longer, or stop these processes.`,
+    )
+  }
+}
+
 /** The outcome of one event of a failed publish. */
 export interface PublishOutcome {
   readonly eventId: string

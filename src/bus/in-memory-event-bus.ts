@@ -106,6 +106,7 @@ export class InMemoryEventBus extends EventBus {
         handled: this.#handlersInvoked,
         failed: this.#handlerErrors,
         inFlight: this.#publisher.count,
+        running: this.#publisher.count,
         oldestInFlightMs: this.#publisher.count === 0 ? undefined : Math.round(this.#publisher.oldestMs),
       }),
     }
@@ -133,6 +134,7 @@ export class InMemoryEventBus extends EventBus {
         skipped: () => 0,
         reconnections: () => 0,
         pausedHandlers: () => 0,
+        isPaused: () => undefined,
         lag: () => Promise.resolve(undefined),
         waiting: () => Promise.resolve(this.#retries.waiting),
         oldestWaitingMs: () => Promise.resolve(this.#retries.oldestWaitingMs),

@@ -4,11 +4,13 @@ import { toError } from '../errors.ts'
 import type { Cause } from '../events/causation.ts'
 import type { DomainEvent } from '../events/index.ts'
 import type { Dispatcher } from '../handling/dispatcher.ts'
+import type { SequencePlan } from '../handling/event-sequence.ts'
 import type { HandlerRegistry } from '../handling/handler-registry.ts'
 import type { RunInfo } from '../handling/handler-run.ts'
+import { Aged, AgeList } from '../kit/age-list.ts'
 import { IdleCounter } from '../kit/idle-counter.ts'
 import { TurnSlices } from '../kit/turn-slices.ts'
-import type { EventTracer } from '../observability/tracer.ts'
+import type { EventSpan, EventTracer } from '../observability/tracer.ts'
 import type { EventRing } from './admin/event-ring.ts'
 import { causedBy } from './event-bus.ts'
 import type { InMemoryRetries } from './in-memory-retries.ts'
@@ -36,20 +38,36 @@ export interface InMemoryPublisherParts {
   readonly onRefused: (event: DomainEvent, error: Error) => void
 }
 
+/** A publish in flight. */
+class Call extends Aged {
+  events: readonly DomainEvent[]
+  /** When the handling started, by the monotonic clock; 0 if no metrics are recorded. */
+  measuredFrom = 0
+
+  constructor(events: readonly DomainEvent[]) {
+    super()
+    this.events = events
+  }
+}
+
 /** Hands published events to their handlers. A burst is spread over several turns of the event loop. */
 export class InMemoryPublisher {
   readonly #parts: InMemoryPublisherParts
   readonly #publishSpan: ReturnType<typeof publishSpanOf>
-  readonly #dispatchSpan: ReturnType<typeof dispatchSpanOf>
+  readonly #plan: SequencePlan
   readonly #slices = new TurnSlices()
   readonly #running = new IdleCounter()
-  /** When each publish in flight started, oldest first, by the monotonic clock. */
-  readonly #starts = new Set<{ readonly at: number }>()
+  readonly #calls = new AgeList()
 
   constructor(parts: InMemoryPublisherParts) {
     this.#parts = parts
     this.#publishSpan = publishSpanOf(parts.target)
-    this.#dispatchSpan = dispatchSpanOf(parts.target)
+    this.#plan = {
+      handlersFor: this.#handlersOf,
+      info: parts.runInfo,
+      span: dispatchSpanOf(parts.target),
+      recover: parts.retries.recover,
+    }
   }
 
   /** Publishes in flight. */
@@ -59,8 +77,7 @@ export class InMemoryPublisher {
 
   /** How long the oldest publish is in flight, in milliseconds. */
   get oldestMs(): number {
-    const [oldest] = this.#starts
-    return oldest === undefined ? 0 : Math.max(0, performance.now() - oldest.at)
+    return this.#calls.oldestMs
   }
 
   /** Resolves when no publish is in flight. */
@@ -84,25 +101,51 @@ export class InMemoryPublisher {
     await this.#publish(events, undefined)
   }
 
-  async #publish(given: readonly DomainEvent[], cause: Cause | undefined): Promise<void> {
-    const { metrics, ring, tracer } = this.#parts
-    const start = { at: performance.now() }
-    this.#starts.add(start)
-    let startedAt = 0
-    let events = given
+  /** Awaits nothing if the handlers are synchronous and succeed. */
+  #publish(events: readonly DomainEvent[], cause: Cause | undefined): Promise<void> {
+    const call = new Call(events)
+    this.#calls.add(call)
     try {
-      events = causedBy(given, cause)
-      const checking = this.#refuseInvalid(events)
-      if (checking !== undefined) await checking
-      ring?.add(events)
-      if (metrics.refresh() !== undefined) startedAt = performance.now()
-      const dispatch = cause === undefined ? this.#dispatchPaced : this.#dispatchNested
-      await tracer.around(this.#publishSpan, events, dispatch)
-    } finally {
-      if (startedAt > 0) metrics.recorder?.published(events, NONE_FAILED, startedAt)
-      this.#starts.delete(start)
-      this.#running.end()
+      const pending = this.#start(call, cause)
+      if (pending !== undefined) return this.#endAfter(call, pending)
+    } catch (thrown) {
+      this.#end(call)
+      return Promise.reject(thrown)
     }
+    this.#end(call)
+    return Promise.resolve()
+  }
+
+  /** @throws what a broker bus would. */
+  #start(call: Call, cause: Cause | undefined): Promise<void> | undefined {
+    call.events = causedBy(call.events, cause)
+    const checking = this.#refuseInvalid(call.events)
+    return checking === undefined
+      ? this.#dispatch(call, cause)
+      : checking.then(() => this.#dispatch(call, cause))
+  }
+
+  #dispatch(call: Call, cause: Cause | undefined): Promise<void> | undefined {
+    const { metrics, ring, tracer } = this.#parts
+    ring?.add(call.events)
+    if (metrics.refresh() !== undefined) call.measuredFrom = performance.now()
+    const dispatch = cause === undefined ? this.#dispatchPaced : this.#dispatchNested
+    return tracer.around(this.#publishSpan, call.events, dispatch)
+  }
+
+  async #endAfter(call: Call, pending: Promise<void>): Promise<void> {
+    try {
+      await pending
+    } finally {
+      this.#end(call)
+    }
+  }
+
+  #end(call: Call): void {
+    if (call.measuredFrom > 0)
+      this.#parts.metrics.recorder?.published(call.events, NONE_FAILED, call.measuredFrom)
+    this.#calls.delete(call)
+    this.#running.end()
   }
 
   /** @returns a promise if there are many. @throws what a broker bus would. */
@@ -121,26 +164,11 @@ export class InMemoryPublisher {
 
   readonly #enterSlice = (): Promise<void> | undefined => this.#slices.enter()
 
-  readonly #dispatchPaced = (events: readonly DomainEvent[]): Promise<void> =>
-    this.#dispatch(events, this.#enterSlice)
+  readonly #dispatchPaced = (events: readonly DomainEvent[], span: EventSpan) =>
+    this.#parts.dispatcher.runEach(this.#readable(events), this.#enterSlice, this.#plan, span)
 
-  readonly #dispatchNested = (events: readonly DomainEvent[]): Promise<void> =>
-    this.#dispatch(events, undefined)
-
-  #dispatch(
-    events: readonly DomainEvent[],
-    pause: (() => Promise<void> | undefined) | undefined,
-  ): Promise<void> {
-    const { dispatcher, runInfo: info, retries } = this.#parts
-    return dispatcher.runEach({
-      events: this.#readable(events),
-      handlersFor: this.#handlersOf,
-      info,
-      pause,
-      span: this.#dispatchSpan,
-      recover: retries.recover,
-    })
-  }
+  readonly #dispatchNested = (events: readonly DomainEvent[], span: EventSpan) =>
+    this.#parts.dispatcher.runEach(this.#readable(events), undefined, this.#plan, span)
 
   readonly #handlersOf = (event: DomainEvent) => {
     this.#parts.onPublished()

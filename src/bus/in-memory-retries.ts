@@ -1,6 +1,7 @@
 import type { DomainEvent } from '../events/index.ts'
-import type { Dispatcher, HandlerFailure } from '../handling/dispatcher.ts'
+import type { Dispatcher } from '../handling/dispatcher.ts'
 import { FailurePolicies } from '../handling/failure-policy.ts'
+import type { HandlerFailure } from '../handling/handler-failure.ts'
 import { HandlerRetries, type PostponedAttempt, type RetrySteps } from '../handling/handler-retries.ts'
 import type { RunInfo } from '../handling/handler-run.ts'
 import { IdleCounter } from '../kit/idle-counter.ts'

@@ -1,4 +1,4 @@
-export type { BusAdmin, ObserveOptions, SeekOptions } from './admin/bus-admin.ts'
+export type { BusAdmin, ObserveOptions, PauseOptions, SeekOptions } from './admin/bus-admin.ts'
 export type {
   Topology,
   TopologyEdge,
@@ -21,7 +21,12 @@ export type { BulkOptions, BulkProgress } from './dead-letters/bulk-options.ts'
 export type { DeadLetter } from './dead-letters/dead-letter.ts'
 export type { DeadLetterFilter } from './dead-letters/dead-letter-filter.ts'
 export { DeadLetterQueue } from './dead-letters/dead-letter-queue.ts'
-export type { DeadLetterGroup, DeadLetterSummary, SummaryKey } from './dead-letters/dead-letter-summary.ts'
+export {
+  bodyOfSample,
+  type DeadLetterGroup,
+  type DeadLetterSummary,
+  type SummaryKey,
+} from './dead-letters/dead-letter-summary.ts'
 export type { EventEdit } from './dead-letters/edited-replay.ts'
 export type { ExportedLetter } from './dead-letters/exported-letter.ts'
 export type {
@@ -38,6 +43,7 @@ export {
   BusClosedError,
   GroupInUseError,
   GroupNotFoundError,
+  GroupStillRunningError,
   HandlerNotFoundError,
   PublishError,
   type PublishOutcome,

@@ -92,7 +92,7 @@ export interface PresenceSources {
   readonly handlers: HandlerRegistry
   readonly published: PublishedTypes
   readonly counters: BusCounters
-  readonly consumer: () => Pick<ConsumerLifecycle, 'since' | 'isPaused' | 'oldestTakenAt'>
+  readonly consumer: () => Pick<ConsumerLifecycle, 'since' | 'isPaused' | 'running' | 'oldestTakenAt'>
   readonly logger: Logger
 }
 
@@ -101,7 +101,7 @@ export function presenceOf({ transport, options, handlers, published, ...rest }:
   const { presenceIntervalMs: intervalMs, programName, programVersion, broadcast } = options
   const { counters, consumer, logger } = rest
   const facts = (): PresenceFacts => {
-    const { since, isPaused, oldestTakenAt } = consumer()
+    const { since, isPaused, running, oldestTakenAt } = consumer()
     return {
       programName,
       programVersion,
@@ -117,6 +117,7 @@ export function presenceOf({ transport, options, handlers, published, ...rest }:
         handled: counters.eventsProcessedSuccess,
         failed: counters.eventsProcessedFailed,
         inFlight: counters.inFlight,
+        running,
         oldestInFlightMs: oldestTakenAt && Math.round(performance.now() - oldestTakenAt),
       },
     }

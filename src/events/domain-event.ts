@@ -87,6 +87,8 @@ type EventConstructor<E extends DomainEvent> = abstract new (input: never) => E
 let readSource: (event: DomainEvent) => EventSource | undefined
 let writeSource: (event: DomainEvent, source: EventSource) => void
 let readWritten: (event: DomainEvent) => WrittenForm
+// Functions instead of private methods, which would cost each event a slot.
+let changedCopy: <E extends DomainEvent>(event: E, changes: Partial<BuiltEnvelope>) => E
 let causedCopy: (event: DomainEvent, cause: Cause) => DomainEvent
 let tenantCopy: (event: DomainEvent, tenantId: string) => DomainEvent
 
@@ -104,25 +106,45 @@ export abstract class DomainEvent implements EventEnvelope {
     writeSource = (event, source) => {
       event.#source = source
     }
-    readWritten = (event) => event.#writtenForm()
-    causedCopy = (event, cause) => event.#causedCopy(cause)
+    readWritten = (event) => {
+      const written = event.#written
+      if (event.#earlier === undefined) return { eventVersion: event.eventVersion, payload: written }
+      const { version, downcast } = event.#earlier
+      // The decoded form of an object is an object.
+      return { eventVersion: version, payload: downcast(decodedForm(written, '') as EventPayload) }
+    }
+    changedCopy = (event, changes) => {
+      const envelope = { ...envelopeOf(event), startsCorrelation: event.#startsCorrelation, ...changes }
+      const init = new EventInit(envelope, event.#payload, true, event.#written)
+      // The class that created this instance.
+      return instantiate(event.constructor as EventConstructor<typeof event>, init)
+    }
+    causedCopy = (event, cause) => {
+      // An event that came from a broker is passed on unchanged.
+      if (event.#source !== undefined || event.eventId === cause.eventId) return event
+      const { causationId = cause.eventId } = event
+      if (!event.#startsCorrelation && causationId === event.causationId) return event
+      const correlationId = event.#startsCorrelation ? cause.correlationId : event.correlationId
+      return changedCopy(event, { causationId, correlationId, startsCorrelation: false })
+    }
     // An event that came from a broker is passed on unchanged.
     tenantCopy = (event, tenantId) =>
-      event.#source !== undefined || event.tenantId !== undefined ? event : event.#copy({ tenantId })
+      event.#source !== undefined || event.tenantId !== undefined ? event : changedCopy(event, { tenantId })
   }
 
-  readonly eventId: string
-  readonly eventType: string
-  readonly eventVersion: number
-  readonly occurredAt: Date
-  readonly aggregateId: string
-  readonly aggregateType: string
-  readonly aggregateVersion: number
-  readonly tenantId: string | undefined
-  readonly actorId: string | undefined
-  readonly correlationId: string
-  readonly causationId: string | undefined
-  readonly metadata: EventMetadata
+  // Declared, because a field definition would set each of them twice.
+  declare readonly eventId: string
+  declare readonly eventType: string
+  declare readonly eventVersion: number
+  declare readonly occurredAt: Date
+  declare readonly aggregateId: string
+  declare readonly aggregateType: string
+  declare readonly aggregateVersion: number
+  declare readonly tenantId: string | undefined
+  declare readonly actorId: string | undefined
+  declare readonly correlationId: string
+  declare readonly causationId: string | undefined
+  declare readonly metadata: EventMetadata
   readonly #startsCorrelation: boolean
   readonly #payload: EventPayload
   readonly #written: EventPayload
@@ -162,7 +184,7 @@ export abstract class DomainEvent implements EventEnvelope {
 
   /** Returns a copy with these metadata keys added or replaced. All other fields are the same, including the id. */
   withMetadata(metadata: EventMetadata): this {
-    return this.#copy({ metadata: copyMetadata(this.eventType, { ...this.metadata, ...metadata }) })
+    return changedCopy(this, { metadata: copyMetadata(this.eventType, { ...this.metadata, ...metadata }) })
   }
 
   /**
@@ -171,7 +193,7 @@ export abstract class DomainEvent implements EventEnvelope {
    */
   withCausation(cause: DomainEvent): this {
     const ids = { causationId: cause.eventId, correlationId: cause.correlationId }
-    return this.#copy({ ...ids, startsCorrelation: false })
+    return changedCopy(this, { ...ids, startsCorrelation: false })
   }
 
   /**
@@ -183,7 +205,7 @@ export abstract class DomainEvent implements EventEnvelope {
     if (rule !== undefined) {
       throw new EventValidationError(this.eventType, [{ path: 'aggregateVersion', rule }])
     }
-    return this.#copy({ aggregateVersion })
+    return changedCopy(this, { aggregateVersion })
   }
 
   /**
@@ -192,7 +214,7 @@ export abstract class DomainEvent implements EventEnvelope {
    */
   toJSON(): Record<string, unknown> {
     if (this.#earlier === undefined) return wireForm(this, this.#written)
-    const { eventVersion, payload } = this.#writtenForm()
+    const { eventVersion, payload } = readWritten(this)
     return wireForm(this, payload, eventVersion)
   }
 
@@ -200,31 +222,6 @@ export abstract class DomainEvent implements EventEnvelope {
     const shown = Object.fromEntries(Object.entries(this).filter(([, value]) => value !== undefined))
     if (depth < 0) return `[${this.constructor.name}]`
     return `${this.constructor.name} ${render(shown, options)}`
-  }
-
-  #writtenForm(): WrittenForm {
-    if (this.#earlier === undefined) return { eventVersion: this.eventVersion, payload: this.#written }
-    const { version, downcast } = this.#earlier
-    // The decoded form of an object is an object.
-    return { eventVersion: version, payload: downcast(decodedForm(this.#written, '') as EventPayload) }
-  }
-
-  #causedCopy(cause: Cause): this {
-    // An event that came from a broker is passed on unchanged.
-    if (this.#source !== undefined || this.eventId === cause.eventId) return this
-    const { causationId = cause.eventId } = this
-    if (!this.#startsCorrelation && causationId === this.causationId) return this
-    const correlationId = this.#startsCorrelation ? cause.correlationId : this.correlationId
-    return this.#copy({ causationId, correlationId, startsCorrelation: false })
-  }
-
-  #copy(changes: Partial<BuiltEnvelope>): this {
-    const envelope = { ...envelopeOf(this), startsCorrelation: this.#startsCorrelation, ...changes }
-    // The class that created this instance.
-    return instantiate(
-      this.constructor as EventConstructor<this>,
-      new EventInit(envelope, this.#payload, true, this.#written),
-    )
   }
 }
 
@@ -295,10 +292,18 @@ export function isWireEnvelopeKey(key: string): boolean {
 
 /** @returns the rule that a payload field of this name breaks, or undefined. */
 export function payloadKeyFault(key: string): string | undefined {
+  if (!reservedKeys.has(key)) return undefined
   if (isEnvelopeKey(key) || isWireEnvelopeKey(key)) return "belongs to the event's envelope"
-  if (key === '__proto__') return 'is not an allowed name'
-  return key in DomainEvent.prototype ? 'is the name of a method that every event has' : undefined
+  return key === '__proto__' ? 'is not an allowed name' : 'is the name of a method that every event has'
 }
+
+/** All names that a payload field must not have, so that most fields take a single look-up. */
+const reservedKeys: ReadonlySet<string> = new Set([
+  ...ENVELOPE_KEYS,
+  ...WIRE_ENVELOPE_KEYS,
+  ...Object.getOwnPropertyNames(DomainEvent.prototype),
+  ...Object.getOwnPropertyNames(Object.prototype),
+])
 
 /** The version and the payload with which an event is written. */
 export interface WrittenForm {

@@ -1,9 +1,9 @@
-import { randomUUID } from 'node:crypto'
 import { types } from 'node:util'
 import { describeValue } from '../errors.ts'
 import { currentCause } from './causation.ts'
 import { type EventIssue, EventValidationError } from './errors.ts'
 import { ImmutableDate, immutableCopy, UnsupportedValue } from './immutable.ts'
+import { newId } from './new-id.ts'
 import { decodedForm } from './round-trip.ts'
 
 /** JSON data that callers attach to an event. */
@@ -97,6 +97,7 @@ export interface EventKind {
   readonly eventVersion: number
 }
 
+const NO_ISSUES: readonly EventIssue[] = []
 const NO_METADATA: EventMetadata = Object.freeze({})
 
 /**
@@ -110,7 +111,7 @@ export function buildEnvelope(kind: EventKind, input: EnvelopeInput): BuiltEnvel
   const cause = currentCause()
   const correlationId = input.correlationId ?? cause?.correlationId
   return {
-    eventId: input.eventId ?? randomUUID(),
+    eventId: input.eventId ?? newId(),
     eventType: kind.eventType,
     eventVersion: kind.eventVersion,
     occurredAt: new ImmutableDate(input.occurredAt ?? Date.now()),
@@ -119,7 +120,7 @@ export function buildEnvelope(kind: EventKind, input: EnvelopeInput): BuiltEnvel
     aggregateVersion: input.aggregateVersion ?? 1,
     tenantId: input.tenantId,
     actorId: input.actorId,
-    correlationId: correlationId ?? randomUUID(),
+    correlationId: correlationId ?? newId(),
     causationId: input.causationId ?? cause?.eventId,
     metadata: copyMetadata(kind.eventType, input.metadata),
     startsCorrelation: correlationId === undefined,
@@ -153,21 +154,27 @@ export function versionFault(value: unknown): string | undefined {
     : `must be an integer of at least 1, got ${describeValue(value)}`
 }
 
+/** Allocates nothing if there are none. */
 function envelopeIssues(input: EnvelopeInput): readonly EventIssue[] {
-  const issues: EventIssue[] = []
-  const check = (path: string, fault: string | undefined) => {
-    if (fault !== undefined) issues.push({ path, rule: fault })
-  }
-  check('aggregateId', textFault(input.aggregateId))
-  if (input.aggregateVersion !== undefined) check('aggregateVersion', versionFault(input.aggregateVersion))
-  if (input.occurredAt !== undefined) check('occurredAt', dateFault(input.occurredAt))
-  if (input.metadata !== undefined) check('metadata', objectFault(input.metadata))
-  if (input.eventId !== undefined) check('eventId', textFault(input.eventId))
-  if (input.tenantId !== undefined) check('tenantId', textFault(input.tenantId))
-  if (input.actorId !== undefined) check('actorId', textFault(input.actorId))
-  if (input.correlationId !== undefined) check('correlationId', textFault(input.correlationId))
-  if (input.causationId !== undefined) check('causationId', textFault(input.causationId))
-  return issues
+  const { aggregateVersion, occurredAt, metadata } = input
+  let issues = withIssue(NO_ISSUES, 'aggregateId', textFault(input.aggregateId))
+  if (aggregateVersion !== undefined)
+    issues = withIssue(issues, 'aggregateVersion', versionFault(aggregateVersion))
+  if (occurredAt !== undefined) issues = withIssue(issues, 'occurredAt', dateFault(occurredAt))
+  if (metadata !== undefined) issues = withIssue(issues, 'metadata', objectFault(metadata))
+  issues = withIssue(issues, 'eventId', optionalTextFault(input.eventId))
+  issues = withIssue(issues, 'tenantId', optionalTextFault(input.tenantId))
+  issues = withIssue(issues, 'actorId', optionalTextFault(input.actorId))
+  issues = withIssue(issues, 'correlationId', optionalTextFault(input.correlationId))
+  return withIssue(issues, 'causationId', optionalTextFault(input.causationId))
+}
+
+function withIssue(issues: readonly EventIssue[], path: string, rule: string | undefined) {
+  return rule === undefined ? issues : [...issues, { path, rule }]
+}
+
+function optionalTextFault(value: unknown): string | undefined {
+  return value === undefined ? undefined : textFault(value)
 }
 
 function textFault(value: unknown): string | undefined {

@@ -123,8 +123,13 @@ export interface EventDefinition {
   readonly aggregateTypeAliases?: readonly string[]
 }
 
+/** A field of a payload, or one within it. */
+type FieldPath<P> = P extends unknown ? (keyof P & string) | `${keyof P & string}.${string}` : never
+
 /** A definition without a schema. */
 export interface EventDefinitionWithoutSchema<P> extends EventDefinition {
+  /** Fields that tools never show. See {@link EventDefinitionWithSchema.sensitive}. */
+  readonly sensitive?: readonly FieldPath<NoInfer<P>>[]
   /** Converts payloads of earlier versions to `P`. See {@link EventDefinitionWithSchema.upcasts}. */
   readonly upcasts?: UpcastChain<NoInfer<P>>
 }
@@ -142,6 +147,11 @@ export interface EventDefinitionWithSchema<S extends StandardSchemaV1> extends E
    * instance of this class. Start the chain with `firstVersion`.
    */
   readonly upcasts?: UpcastChain<StandardSchemaV1.InferInput<NoInfer<S>>>
+  /**
+   * Fields whose values the operator's page and the command line never show, such as `card.number` or `lines.*.price`; `*` is any
+   * one field or index. Name the fields of earlier versions, too. Default none.
+   */
+  readonly sensitive?: readonly FieldPath<StandardSchemaV1.InferInput<NoInfer<S>>>[]
   /**
    * Accept input fields that the schema does not return. Needed only for schemas that rename fields. By default a
    * misspelt field is refused, unless the schema itself returns unknown fields (ArkType does so without `'+':

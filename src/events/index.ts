@@ -19,4 +19,5 @@ export type {
 } from './event-class.ts'
 export { defaultRegistry, EventRegistry, registerEvent } from './event-registry.ts'
 export { GenericEvent, type GenericEventInput } from './generic-event.ts'
+export { sensitivePaths } from './sensitive.ts'
 export { firstVersion, type UpcastChain, Upcasts } from './upcasts.ts'

@@ -1,8 +1,8 @@
 import type { DomainEvent } from '../events/index.ts'
 import { Mutex } from '../kit/mutex.ts'
-import type { HandlerFailure } from './dispatcher.ts'
 import type { FailurePolicies, FailurePolicy, Verdict } from './failure-policy.ts'
 import type { HandlerEntry } from './handler-entry.ts'
+import type { HandlerFailure } from './handler-failure.ts'
 import { limitsOf, takeAll } from './handler-limit.ts'
 
 /** A handler that gets no further attempt at an event. */

@@ -1,9 +1,7 @@
-import { AsyncLocalStorage } from 'node:async_hooks'
 import { setImmediate as nextTurn } from 'node:timers/promises'
+import { currentFrame } from '../events/causation.ts'
 import { HandlerDeadlockError } from './errors.ts'
 import type { RunInfo } from './handler-run.ts'
-
-const current = new AsyncLocalStorage<RunningHandlers>()
 
 /**
  * The handlers of one event while they run. Code in a handler can find this object, even in asynchronous calls and in
@@ -20,12 +18,7 @@ export class RunningHandlers {
   constructor(owner: object, info: RunInfo) {
     this.#owner = owner
     this.#info = info
-    this.#outer = current.getStore()
-  }
-
-  /** Runs the function, and the code that it awaits, as code of these handlers. */
-  around<A, R>(body: (argument: A) => R, argument: A): R {
-    return current.run(this, body, argument)
+    this.#outer = currentHandlers()
   }
 
   /** The owner no longer waits for the handlers. */
@@ -46,10 +39,15 @@ export class RunningHandlers {
 
   /** The handlers of this owner that the calling code belongs to; undefined if none of them waits for the caller. */
   static of(owner: object): RunningHandlers | undefined {
-    let running = current.getStore()
+    let running = currentHandlers()
     while (running !== undefined && running.#owner !== owner) running = running.#outer
     return running?.areRunning === true ? running : undefined
   }
+}
+
+function currentHandlers(): RunningHandlers | undefined {
+  const running = currentFrame()?.running
+  return running instanceof RunningHandlers ? running : undefined
 }
 
 /** True if a handler of this bus or subscription waits for the calling code, so that waiting for the handler would deadlock. */

@@ -15,14 +15,18 @@ export class IdleCounter {
 
   end(): void {
     this.#count -= 1
+    if (this.#waiting.size > 0) this.#notify()
+    if (this.#count > 0) return
+    this.#idle?.resolve()
+    this.#idle = undefined
+  }
+
+  #notify(): void {
     for (const waiter of this.#waiting) {
       if (this.#count > waiter.limit()) continue
       this.#waiting.delete(waiter)
       waiter.reached()
     }
-    if (this.#count > 0) return
-    this.#idle?.resolve()
-    this.#idle = undefined
   }
 
   /** Counts a promise as running until it settles. @returns its result. @throws what it rejects with. */

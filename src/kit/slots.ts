@@ -1,11 +1,18 @@
 /** A counting semaphore. Callers queue when all slots are taken. */
 export class Slots {
+  readonly #count: number
   #free: number
   readonly #waiting: (() => void)[] = []
   #isHeld = false
 
   constructor(count: number) {
+    this.#count = count
     this.#free = count
+  }
+
+  /** Number of slots that are taken. */
+  get inUse(): number {
+    return this.#count - this.#free
   }
 
   /** Takes a slot and calls `start`: at once if a slot is free, otherwise when one is released. Call `release` once for it. */

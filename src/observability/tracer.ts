@@ -62,6 +62,11 @@ export const noTracer: EventTracer = {
   traceHeaders: () => undefined,
 }
 
+/** The tracer for spans within one: there are none within a span that is not recorded. This saves a search for the SDK. */
+export function tracerWithin(span: EventSpan, tracer: EventTracer): EventTracer {
+  return span === NO_SPAN ? noTracer : tracer
+}
+
 const KINDS: Readonly<Record<SpanRole, SpanKind>> = {
   producer: SpanKind.PRODUCER,
   consumer: SpanKind.CONSUMER,

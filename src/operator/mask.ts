@@ -1,3 +1,4 @@
+import { sensitivePaths } from '../events/index.ts'
 import { redact } from '../redaction.ts'
 
 /** Which values the page never shows. */
@@ -36,6 +37,12 @@ export interface Masked {
   readonly hidden: readonly string[]
 }
 
+/** The masking of one payload. */
+interface Run {
+  readonly paths: readonly (readonly string[])[]
+  readonly hidden: Set<string>
+}
+
 /** Hides values on the server. Pages show no payload, header or error of an event that has not passed through it. */
 export class Masker {
   readonly #keys: readonly string[]
@@ -46,10 +53,14 @@ export class Masker {
     this.#paths = paths.map((path) => path.split('.'))
   }
 
-  /** A payload, decoded from JSON, as it may be shown. */
-  payload(value: unknown): Masked {
+  /**
+   * A payload, decoded from JSON, as it may be shown.
+   * @param eventType - without it, the fields that any event marks as sensitive are hidden.
+   */
+  payload(value: unknown, eventType?: string): Masked {
     const hidden = new Set<string>()
-    const masked = this.#mask(value, [], hidden)
+    const paths = [...this.#paths, ...sensitivePaths(eventType)]
+    const masked = this.#mask(value, [], { paths, hidden })
     return { value: masked, hidden: [...hidden].sort((a, b) => b.length - a.length) }
   }
 
@@ -64,24 +75,24 @@ export class Masker {
     return hidden.reduce((clean, value) => clean.replaceAll(value, MASK), redact(text))
   }
 
-  #mask(value: unknown, path: readonly string[], hidden: Set<string>): unknown {
+  #mask(value: unknown, path: readonly string[], run: Run): unknown {
     if (path.length > MAX_DEPTH) return '…'
     if (typeof value === 'string') return redact(value)
     if (typeof value !== 'object' || value === null) return value
     if (Array.isArray(value)) {
-      return value.map((item, index) => this.#field(String(index), item, path, hidden))
+      return value.map((item, index) => this.#field(String(index), item, path, run))
     }
     return Object.fromEntries(
-      Object.entries(value).map(([name, item]) => [name, this.#field(name, item, path, hidden)]),
+      Object.entries(value).map(([name, item]) => [name, this.#field(name, item, path, run)]),
     )
   }
 
-  #field(name: string, value: unknown, path: readonly string[], hidden: Set<string>): unknown {
+  #field(name: string, value: unknown, path: readonly string[], run: Run): unknown {
     const here = [...path, name]
-    if (!this.#isSecret(name) && !this.#paths.some((pattern) => matches(pattern, here))) {
-      return this.#mask(value, here, hidden)
+    if (!this.#isSecret(name) && !run.paths.some((pattern) => matches(pattern, here))) {
+      return this.#mask(value, here, run)
     }
-    remember(value, hidden)
+    remember(value, run.hidden)
     return MASK
   }
 

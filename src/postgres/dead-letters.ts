@@ -44,6 +44,11 @@ export class PostgresDeadLetterStore implements SubscriptionDeadLetterStore {
     return rows.map((row) => this.#decode(row))
   }
 
+  async counts(): Promise<ReadonlyMap<string, number>> {
+    const rows = await this.#session.run(this.#statements.count, [])
+    return new Map(rows.map(([subscription, count]) => [textOf(subscription), numberOf(count)]))
+  }
+
   async remove(subscription: string, position: number): Promise<boolean> {
     const removed = await this.#session.run(this.#statements.remove, [subscription, position])
     return removed.length > 0
@@ -107,6 +112,10 @@ function statementsFor(table: string) {
         'where ($1::text is null or subscription = $1) and ' +
         '($2::text is null or (subscription, position) > ($2, $3::bigint)) ' +
         'order by subscription, position limit $4',
+    },
+    count: {
+      key: 'count_parked',
+      text: `select subscription, count(*) from ${table} group by subscription`,
     },
     remove: {
       key: 'remove_parked',

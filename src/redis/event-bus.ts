@@ -75,6 +75,7 @@ export class RedisEventBus extends BrokerEventBus<RedisTransport> {
    * is settled or given up. A running bus does this on its own for dead consumers at regular intervals; this call does
    * it at once. With a `minIdleTimeMs` shorter than `pendingIdleMs` it also takes entries from consumers that are
    * alive. In a group with order it takes over only entries of partitions that this consumer owns: other owners have theirs.
+   * While the group is paused it takes over nothing. A pause, `stopConsuming` and `shutdown` end it early.
    * @throws ConfigError if an option is out of range.
    * @throws ConnectionError while Redis cannot be reached.
    */
@@ -87,18 +88,17 @@ export class RedisEventBus extends BrokerEventBus<RedisTransport> {
       { minIdleTimeMs: nonNegativeInteger, maxRetries: nonNegativeInteger, batchSize: positiveInteger },
     )
     await this.connect()
-    const running = this.isConsuming ? this.transport.consumption : undefined
-    if (running !== undefined) return running.recover(request)
-    return this.withIntake(async (intake) => {
-      const consumption = await this.transport.createConsumption(intake, false)
-      await consumption.start()
-      try {
-        return await consumption.recover(request)
-      } finally {
-        await consumption.stopFetching()
-        await consumption.release(AbortSignal.timeout(this.#options.socketTimeoutMs))
-      }
-    })
+    const running = this.isConsuming ? this.transport.consumption?.recover(request) : undefined
+    if (running !== undefined) return running
+    const recovered = await this.withConsumption(
+      async (intake) => {
+        const consumption = await this.transport.createConsumption(intake, false)
+        await consumption.start()
+        return consumption
+      },
+      async (consumption) => consumption.recover(request),
+    )
+    return recovered ?? { checked: 0, claimed: 0, reprocessed: 0, dlq: 0, failed: 0 }
   }
 
   /** Reads the length, groups, pending entries and dead letters of the stream from Redis. @throws ConnectionError */

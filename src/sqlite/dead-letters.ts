@@ -36,6 +36,12 @@ export class SqliteDeadLetterStore implements SubscriptionDeadLetterStore {
     return rows.map((row) => this.#parked(row))
   }
 
+  async counts(): Promise<ReadonlyMap<string, number>> {
+    const query = 'select subscription, count(*) as count from eventspine_parked_events group by subscription'
+    const rows = await this.#access.read((db) => db.all(query))
+    return new Map(rows.map((row) => [text(row['subscription']), Number(row['count'])]))
+  }
+
   remove(subscription: string, position: number): Promise<boolean> {
     return this.#access.write('unpark', { subscription, position })
   }

@@ -57,6 +57,8 @@ export interface SubscriptionDeadLetterStore {
   add(parked: ParkedEvent): Promise<void>
   /** Lists the stored events, ordered by subscription and position. */
   list(filter?: ParkedEventFilter): Promise<readonly ParkedEvent[]>
+  /** The number of stored events of each subscription that has some. */
+  counts(): Promise<ReadonlyMap<string, number>>
   /** @returns true if there was such an entry. */
   remove(subscription: string, position: number): Promise<boolean>
   /** Removes entries whose last failure was before a time. @returns the number of removed entries. */
@@ -83,6 +85,11 @@ export class InMemorySubscriptionDeadLetterStore implements SubscriptionDeadLett
       .filter((parked) => after === undefined || compare(parked, after) > 0)
       .toSorted(compare)
       .slice(0, limit)
+  }
+
+  async counts(): Promise<ReadonlyMap<string, number>> {
+    const groups = Map.groupBy(this.#parked.rows(), ({ subscription }) => subscription)
+    return new Map([...groups].map(([subscription, parked]) => [subscription, parked.length]))
   }
 
   async remove(subscription: string, position: number): Promise<boolean> {

@@ -49,6 +49,8 @@ export class FeedSubscription {
   readonly options: ResolvedSubscriptionOptions
   readonly gate = new PauseGate()
   readonly monitor: SubscriptionMonitor
+  /** How far the rebuild is that runs, from 0 to 1. */
+  rebuildProgress: (() => number) | undefined
   /** Called when there may be new events. */
   readonly wakeUps = new Set<WakeUp>()
   readonly #wakeUp = new WakeUp()
@@ -249,6 +251,7 @@ export class FeedSubscription {
       ...lag,
       ...{ eventsHandled, eventsDeadLettered, handlerErrors, retrying, eventsPerSecond },
       ...{ eventsDiscarded, wakeUps, missedWakeUps, lastError },
+      rebuildProgress: this.rebuildProgress?.(),
       problems: problemsOf({ state, retrying, position, head: lag.head }, monitor.troubles),
     }
   }

@@ -31,6 +31,8 @@ export interface SubscriptionStatus {
   /** Number of events that wait for a retry. */
   readonly retrying: number
   readonly eventsPerSecond: number
+  /** How far a rebuild is, from 0 to 1; undefined if none runs. */
+  readonly rebuildProgress: number | undefined
   /** Number of wake-ups that announced new events. */
   readonly wakeUps: number
   /** Number of reads that found events without a wake-up. A high number means that wake-ups do not arrive. */

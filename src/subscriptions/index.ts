@@ -53,6 +53,7 @@ export type { RunUntilShutdownOptions } from './shutdown-signals.ts'
 export type { InboxTransaction, StoreTransaction } from './store-transaction.ts'
 export type { DatabaseStores, Stores } from './stores.ts'
 export { SubscriptionManager } from './subscription-manager.ts'
+export { type ObserveSubscriptionsOptions, observeSubscriptions } from './subscription-metrics.ts'
 export type { SubscriptionProblem } from './subscription-monitor.ts'
 export type {
   StartFrom,

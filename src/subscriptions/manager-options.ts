@@ -1,9 +1,10 @@
 import { randomUUID } from 'node:crypto'
-import type { Tracer as OpenTelemetryApiTracer } from '@opentelemetry/api'
+import type { Meter, Tracer as OpenTelemetryApiTracer } from '@opentelemetry/api'
 import type { EventBus } from '../bus/index.ts'
 import { ConfigError } from '../errors.ts'
 import { observabilityRules } from '../kit/observability-options.ts'
 import {
+  booleanOption,
   durationMs,
   nonEmptyText,
   type OptionRule,
@@ -12,6 +13,7 @@ import {
   resolveOptions,
 } from '../kit/options.ts'
 import type { FieldsFirstLogger, Logger } from '../observability/logger.ts'
+import { MeterSource } from '../observability/meter.ts'
 import { resolveLogger } from '../observability/resolve-logger.ts'
 import { noTracer, OpenTelemetryTracer } from '../observability/tracer.ts'
 import type { EventFeed } from '../store/index.ts'
@@ -49,6 +51,10 @@ export interface SubscriptionManagerOptions {
   readonly enableTracing?: boolean
   /** Tracer to use instead of OpenTelemetry's global one. */
   readonly tracer?: OpenTelemetryApiTracer
+  /** Report OpenTelemetry metrics of the subscriptions if an SDK is registered. Default true. */
+  readonly enableMetrics?: boolean
+  /** Meter to use instead of OpenTelemetry's global one. */
+  readonly meter?: Meter
   /** Logger for failures; `console` (warnings and errors) by default. A pino logger works, too. */
   readonly logger?: Logger | FieldsFirstLogger
 }
@@ -65,6 +71,8 @@ export const managerDefaults = {
   shutdownTimeoutMs: 30_000,
   enableTracing: true,
   tracer: undefined as OpenTelemetryApiTracer | undefined,
+  enableMetrics: true,
+  meter: undefined as Meter | undefined,
   logger: undefined as Logger | FieldsFirstLogger | undefined,
 }
 
@@ -82,6 +90,10 @@ export const managerRules: Readonly<Record<keyof typeof managerDefaults, OptionR
   },
   shutdownTimeoutMs: durationMs,
   ...observabilityRules,
+  enableMetrics: booleanOption,
+  meter: optional(
+    objectWith('an OpenTelemetry meter', 'createObservableGauge', 'addBatchObservableCallback'),
+  ),
 }
 
 function areReplacements(value: unknown): boolean {
@@ -95,6 +107,8 @@ function areReplacements(value: unknown): boolean {
 export interface ResolvedManagerOptions {
   readonly host: SubscriptionHost
   readonly bus: EventBus | undefined
+  /** Undefined if metrics are off. */
+  readonly meters: MeterSource | undefined
   readonly shutdownTimeoutMs: number
   readonly replacements: readonly EventReplacement[]
 }
@@ -111,7 +125,8 @@ export function resolveManagerOptions(options: SubscriptionManagerOptions): Reso
   const tracer = enableTracing ? new OpenTelemetryTracer(resolved.tracer) : noTracer
   const logger = resolveLogger(resolved.logger)
   const host = { store, ...progressOf(options), deadLetters, leaseTtlMs, instanceId, tracer, logger }
-  return { host, bus: resolved.eventBus, replacements, shutdownTimeoutMs }
+  const meters = resolved.enableMetrics ? new MeterSource(resolved.meter) : undefined
+  return { host, bus: resolved.eventBus, meters, replacements, shutdownTimeoutMs }
 }
 
 /**

@@ -30,6 +30,7 @@ export async function rebuildInPlace(subscription: FeedSubscription): Promise<Re
   const before = monitor.eventsHandled
   const head = await host.store.headPosition()
   await subscription.halt()
+  subscription.rebuildProgress = () => 0
   try {
     // The checkpoint comes first: a crash in between then repeats events. In the other order, events would be missing.
     await moveCheckpoint(subscription, 0, transactional)
@@ -40,6 +41,7 @@ export async function rebuildInPlace(subscription: FeedSubscription): Promise<Re
   }
   if (subscription.stopped.aborted) throw notRunning(name)
   subscription.endHalt()
+  subscription.rebuildProgress = () => progress(subscription.position, head)
   await subscription.whenProcessed(head)
   return reportOf(startedAt, monitor.eventsHandled - before, subscription.position)
 }
@@ -51,7 +53,7 @@ export async function rebuildInPlace(subscription: FeedSubscription): Promise<Re
  * stops the new projection. The current one then continues.
  */
 export async function rebuildBeside(subscription: FeedSubscription, fresh: Consumer): Promise<RebuildReport> {
-  const { name, consumer } = subscription
+  const { host, name, consumer } = subscription
   refuseInline(name, consumer)
   refuseInline(name, fresh)
   if (consumer.transactional !== undefined && fresh.transactional === undefined) {
@@ -64,6 +66,8 @@ export async function rebuildBeside(subscription: FeedSubscription, fresh: Consu
   const successor = await successorOf(subscription, fresh)
   await successor.begin()
   const shadow = new Shadow(subscription, successor)
+  const head = await host.store.headPosition()
+  subscription.rebuildProgress = () => progress(shadow.position, head)
   try {
     await shadow.caughtUp()
     const fence = await fenceOf(subscription)
@@ -90,6 +94,10 @@ function refuseInline(name: string, { transactional }: Consumer): void {
 /** The fencing number of the lease under which a running subscription saves its checkpoint. */
 async function fenceOf({ host, name }: FeedSubscription): Promise<number | undefined> {
   return (await host.checkpoints.load(name))?.fence
+}
+
+function progress(position: number, head: number): number {
+  return head === 0 ? 1 : Math.min(1, position / head)
 }
 
 function reportOf(startedAt: number, eventsHandled: number, position: number): RebuildReport {

@@ -1,6 +1,7 @@
 import { ConfigError } from '../errors.ts'
-import { Dispatcher, type HandlerFailure } from '../handling/dispatcher.ts'
+import { Dispatcher } from '../handling/dispatcher.ts'
 import { type HandlerEntry, isCalled, recordedName } from '../handling/handler-entry.ts'
+import type { HandlerFailure } from '../handling/handler-failure.ts'
 import type { StoredEvent } from '../store/index.ts'
 import { type ParkedEvent, parkedError, type SubscriptionDeadLetterStore } from './dead-letter-store.ts'
 import { SubscriptionStoppedError } from './errors.ts'

@@ -37,6 +37,7 @@ import { withReplacements } from './replacing-consumer.ts'
 import { type ReplayOptions, type ReplayReport, replayParked } from './replay.ts'
 import { type StopReport, stopReport } from './shutdown-report.ts'
 import { type RunUntilShutdownOptions, whenAsked } from './shutdown-signals.ts'
+import { type SubscriptionFacts, SubscriptionMetrics } from './subscription-metrics.ts'
 import {
   type ResolvedSubscriptionOptions,
   resolveSubscriptionOptions,
@@ -64,17 +65,19 @@ export class SubscriptionManager implements AsyncDisposable {
   readonly #host: SubscriptionHost
   readonly #replacements: readonly EventReplacement[]
   readonly #shutdownTimeoutMs: number
+  readonly #metrics: SubscriptionMetrics
   readonly #subscriptions = new Map<string, FeedSubscription>()
   #endWakeUps: (() => void) | undefined
 
   /** @throws ConfigError if an option is unknown, missing or out of range. */
   constructor(options: SubscriptionManagerOptions) {
-    const { host, bus, replacements, shutdownTimeoutMs } = resolveManagerOptions(options)
+    const { host, bus, meters, replacements, shutdownTimeoutMs } = resolveManagerOptions(options)
     this.#replacements = replacements
     this.#store = host.store
     this.#bus = bus
     this.#shutdownTimeoutMs = shutdownTimeoutMs
     this.#host = host
+    this.#metrics = new SubscriptionMetrics(meters, () => this.#facts())
   }
 
   /** True from `start` to `stop`. */
@@ -145,6 +148,7 @@ export class SubscriptionManager implements AsyncDisposable {
   /** Starts all subscriptions, including those that an error has stopped; no-op for running subscriptions. */
   start(): void {
     this.#endWakeUps ??= this.#listen()
+    this.#metrics.start()
     for (const subscription of this.#subscriptions.values()) subscription.start()
   }
 
@@ -205,12 +209,14 @@ export class SubscriptionManager implements AsyncDisposable {
     const into = resolveRebuildOptions(options)
     const subscription = this.#get(name)
     refuseInHandlerOf(subscription, `rebuild('${name}')`)
-    if (into === undefined) return rebuildInPlace(subscription)
-    const fresh = this.#withReplacements(readSubscriber(into, name), subscription.options)
-    const { transactional } = fresh
-    if (transactional !== undefined)
-      checkTransactional(name, transactional, this.#host, subscription.options.concurrency)
-    return rebuildBeside(subscription, fresh)
+    const fresh = into && this.#withReplacements(readSubscriber(into, name), subscription.options)
+    if (fresh?.transactional !== undefined)
+      checkTransactional(name, fresh.transactional, this.#host, subscription.options.concurrency)
+    try {
+      return await (fresh === undefined ? rebuildInPlace(subscription) : rebuildBeside(subscription, fresh))
+    } finally {
+      subscription.rebuildProgress = undefined
+    }
   }
 
   /**
@@ -272,6 +278,12 @@ export class SubscriptionManager implements AsyncDisposable {
     return Promise.all([...this.#subscriptions.values()].map((subscription) => subscription.status()))
   }
 
+  async #facts(): Promise<readonly SubscriptionFacts[]> {
+    const counting = this.#host.deadLetters?.counts().catch(() => undefined)
+    const [statuses, parked] = await Promise.all([this.#statuses(), counting])
+    return statuses.map((status) => ({ ...status, parked: parked && (parked.get(status.name) ?? 0) }))
+  }
+
   async #stop(deadline: Deadline, reason: string): Promise<StopReport> {
     const startedAt = performance.now()
     this.#endWakeUps?.()
@@ -304,6 +316,7 @@ export class SubscriptionManager implements AsyncDisposable {
   /** Wakes all subscriptions when there may be new events. @returns a function that stops it. */
   #listen(): () => void {
     const wake = () => {
+      this.#metrics.refresh()
       for (const subscription of this.#subscriptions.values()) subscription.wake()
     }
     const endOfStore = this.#store.onAppend(wake)

@@ -45,6 +45,11 @@ export interface PublishFailure {
 /** One message that the broker delivered. The bus settles it at most once, by `ack` or by `deadLetter`. */
 export interface Delivery {
   readonly message: IncomingMessage
+  /**
+   * Text that all deliveries of this message to a process have in common, and no other message of the group has. Default:
+   * `message.id`, which on some brokers is that of the delivery.
+   */
+  readonly identity?: string | undefined
   /** Number of this delivery, from 1. Only deliveries whose handling started are counted. */
   readonly deliveryCount: number
   /**

@@ -263,3 +263,26 @@ it('ends quietly when its reader has enough', async () => {
   })
   expect(stderr).toBe('')
 })
+
+it('shows no value that an event class marks as sensitive, if its module is named', async () => {
+  const { run, folder, write } = shop()
+  write(
+    'marked.mjs',
+    EVENTS.replace("aggregateType: 'Order',", "aggregateType: 'Order', sensitive: ['total'],"),
+  )
+  {
+    await using stores = new SqliteStores({ file: `${folder}/shop.db` })
+    await stores.events.appendEvents({
+      ...{ aggregateId: 'o-1', aggregateType: 'Order', expectedVersion: 0 },
+      events: [placed(4711)],
+    })
+  }
+  const list = await run('events', 'sqlite:shop.db', '--events', 'marked.mjs', '--json')
+  expect([list.code, list.stderr]).toEqual([0, expect.stringContaining('1')])
+  expect(list.stdout).not.toContain('4711')
+  const { eventId, body } = JSON.parse(list.stdout)
+  expect(JSON.parse(body)).toMatchObject({ event_type: 'OrderPlaced', total: '••••' })
+  expect((await run('event', eventId, 'sqlite:shop.db', '--events', 'marked.mjs')).stdout).not.toContain(
+    '4711',
+  )
+})

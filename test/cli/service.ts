@@ -23,7 +23,8 @@ export function service(environment: Readonly<Record<string, string>> = {}) {
     read: (file: string) => JSON.parse(readFileSync(join(folder, file), 'utf8')),
     run: (...args: readonly string[]) =>
       new Promise<CommandResult>((resolve) => {
-        const command = [join(root, 'dist/cli/main.js'), ...args]
+        // Node.js 22 warns of `node:sqlite` on stderr.
+        const command = ['--disable-warning=ExperimentalWarning', join(root, 'dist/cli/main.js'), ...args]
         const options = { cwd: folder, env: { ...process.env, ...environment } }
         const child = execFile(process.execPath, command, options, (error, stdout, stderr) => {
           resolve({ code: Number(error?.code ?? 0), stdout, stderr })

@@ -6,6 +6,7 @@ import { referencePages } from '../../scripts/reference/pages.ts'
 import { createGroupGauges } from '../../src/bus/admin/group-metrics.ts'
 import { createInstruments, observe } from '../../src/bus/telemetry/metric-instruments.ts'
 import { positiveInteger } from '../../src/kit/options.ts'
+import { createSubscriptionInstruments } from '../../src/subscriptions/subscription-metrics.ts'
 
 const pageOf = (name: string) => readFileSync(new URL(`../../docs/${name}`, import.meta.url), 'utf8')
 
@@ -61,6 +62,7 @@ function metrics(): readonly Metric[] {
   const asMeter = meter as unknown as Parameters<typeof createInstruments>[0]
   createInstruments(asMeter)
   createGroupGauges(asMeter)
+  createSubscriptionInstruments(asMeter)
   observe(
     asMeter,
     {},
@@ -69,6 +71,7 @@ function metrics(): readonly Metric[] {
       skipped: () => 0,
       reconnections: () => 0,
       pausedHandlers: () => 0,
+      isPaused: () => false,
       lag: () => Promise.resolve(undefined),
       waiting: () => Promise.resolve(undefined),
       oldestWaitingMs: () => Promise.resolve(undefined),

@@ -195,11 +195,15 @@ describe('a definition', () => {
       { type: 'Paid', aggregateType: 'Order', schema: { customerId: 'string' } },
       'defineEvent: schema of Paid must be a Standard Schema (zod, valibot, ArkType ...), got an object.',
     ],
+    [
+      { type: 'Paid', aggregateType: 'Order', sensitive: 'card' },
+      'defineEvent: sensitive of Paid must be an array of non-empty strings, got "card".',
+    ],
     [5, 'defineEvent takes a definition ({ type, ... }), got 5.'],
     [
       { type: 'Paid', aggregateType: 'Order', schemaVerson: 2 },
       'defineEvent: schemaVerson is not a part of a definition (there are: type, aggregateType, schemaVersion, ' +
-        'publishAs, typeAliases, aggregateTypeAliases, upcasts, schema, allowUnknownFields).',
+        'publishAs, typeAliases, aggregateTypeAliases, sensitive, upcasts, schema, allowUnknownFields).',
     ],
   ])('that is wrong is refused in one sentence: %o', (definition, message) => {
     const fromJavaScript = defineEvent as (definition: unknown) => unknown

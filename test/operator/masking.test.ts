@@ -1,5 +1,7 @@
 import { describe, expect, test } from 'vitest'
+import { defineEvent } from '../../src/index.ts'
 import { MASK, Masker } from '../../src/operator/mask.ts'
+import { maskedBody } from '../../src/operator/masked-body.ts'
 
 describe('masking', () => {
   test('hides values by the names of their fields, and by paths, at any depth', () => {
@@ -37,6 +39,27 @@ describe('masking', () => {
     })
     expect(mask.text('amqp://user:canary@host failed')).not.toContain('canary')
     expect(mask.payload('redis://:canary@host').value).not.toContain('canary')
+  })
+
+  test('hides what an event marks as sensitive: in events of its type and its aliases, and in those of an unknown type', () => {
+    defineEvent<{ voucher: { code: string }; parts: { cost: number }[]; name: string }>()({
+      ...{ type: 'Marked', aggregateType: 'Mark', typeAliases: ['mark.old'] },
+      sensitive: ['voucher.code', 'parts.*.cost'],
+    })
+    const mask = new Masker({ keys: [] })
+    const payload = { voucher: { code: '4111', holder: 'A' }, parts: [{ cost: 4711 }], name: 'B' }
+    const hidden = { voucher: { code: MASK, holder: 'A' }, parts: [{ cost: MASK }], name: 'B' }
+    for (const type of ['Marked', 'mark.old', undefined])
+      expect(mask.payload(payload, type)).toEqual({ value: hidden, hidden: ['4111', '4711'] })
+    expect(mask.payload(payload, 'Other').value).toEqual(payload)
+    for (const body of [
+      { event_type: 'Marked', ...payload },
+      { type: 'mark.old', data: payload },
+    ]) {
+      const text = Buffer.from(maskedBody(Buffer.from(JSON.stringify(body)), mask)).toString('utf8')
+      expect(text).not.toMatch(/4111|4711/)
+      expect(text).toContain('"holder":"A"')
+    }
   })
 
   test('own keys replace the defaults, and no payload is too deep or too strange', () => {

@@ -1,7 +1,4 @@
-import { readFileSync } from 'node:fs'
-import { createRequire } from 'node:module'
 import { gzipSync } from 'node:zlib'
-import type { Page } from 'playwright-core'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { createOperatorHandler, operatorListener, type Verb } from '../../src/operator/index.ts'
 import { MemoryBrokerEventBus, waitFor } from '../../src/testing/index.ts'
@@ -11,7 +8,6 @@ import { demoSystem } from './demo-system.ts'
 import { serve } from './serve.ts'
 import { silentLogger } from './silent-logger.ts'
 
-const axe = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8')
 const browser = useBrowser()
 const timeout = paced(5000)
 
@@ -19,7 +15,6 @@ let system: Awaited<ReturnType<typeof demoSystem>>
 let server: Awaited<ReturnType<typeof serve>>
 let handler: ReturnType<typeof createOperatorHandler>
 let home: string
-const PAGES = ['', '/groups', '/groups/shipping', '/activity']
 
 beforeAll(async () => {
   system = await demoSystem(12)
@@ -37,34 +32,6 @@ afterAll(async () => {
   await handler.close()
   await system.close()
 })
-
-const violations = async (page: Page): Promise<unknown> => {
-  await page.evaluate(axe)
-  const run = `axe.run(document, { resultTypes: ['violations'] }).then(({ violations }) =>
-    violations.filter(({ impact }) => ['serious', 'critical'].includes(impact))
-      .map(({ id, nodes }) => id + ': ' + nodes.map(({ html }) => html.slice(0, 120)).join(' | ')))`
-  return page.evaluate(run)
-}
-
-test.each(['light', 'dark'] as const)(
-  'no page has a serious accessibility problem, or scrolls sideways: %s',
-  async (colorScheme) => {
-    // Axe is injected, which the policy of the page forbids.
-    const page = await browser.open({ colorScheme, bypassCSP: true })
-    for (const path of PAGES) {
-      await page.setViewportSize({ width: 1280, height: 800 })
-      await page.goto(home + path)
-      expect(await violations(page), path).toEqual([])
-      for (const width of [640, 390]) {
-        await page.setViewportSize({ width, height: 844 })
-        const wide = await page.evaluate(
-          'document.documentElement.scrollWidth - document.documentElement.clientWidth',
-        )
-        expect(wide, `${path} at ${width}`).toBe(0)
-      }
-    }
-  },
-)
 
 describe.each([
   ['with', true],

@@ -104,6 +104,10 @@ it('pauses and resumes a group in all processes, and moves one without members',
     paused: { by: 'ada', why: 'OPS-12' },
   })
   await waitFor(async () => (await bus.health()).checks.consuming.detail?.startsWith('paused by ada'))
+  expect(await run('pause', 'billing', '--reason', 'OPS-12', '--by', 'ada', '--wait', '20s')).toMatchObject({
+    code: 0,
+    stderr: 'paused the group billing; no handler of it runs any more',
+  })
   expect((await run('groups')).stdout).toMatch(/^billing .* \d+ m?s by ada$/m)
   expect(await run('resume', 'billing')).toMatchObject({ code: 0, stderr: 'resumed the group billing' })
   expect(await run('resume', 'billing')).toMatchObject({
@@ -293,7 +297,7 @@ it('has examples that run', async () => {
     'exporter',
     'ui',
   )
-  expect(examples).toHaveLength(18)
+  expect(examples).toHaveLength(19)
   for (const example of examples) {
     // The check finds nothing; the id is that of an event of the scene.
     const words = wordsOf(example.replace(/[0-9a-f-]{36}/, events[0]?.eventId ?? ''))

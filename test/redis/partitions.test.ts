@@ -190,6 +190,38 @@ it('handles each event once although it lost its partition before the acknowledg
   expect(runs).toEqual(['refused', 'lost', 'late', 'next'])
 })
 
+it('repeats no handler that succeeded before the partition was lost, if it returns, and repeats the one that failed', async () => {
+  const streamPrefix = freshPrefix()
+  const client = await connectClient()
+  const bus = createBus({ streamPrefix, ordering: 'aggregate', pendingIdleMs: 20_000 })
+  const gate = Promise.withResolvers<void>()
+  const runs: string[] = []
+  bus.subscribe(Noted, () => void runs.push('audit'), { name: 'audit' })
+  bus.subscribe(
+    Noted,
+    async () => {
+      runs.push('invoice')
+      const isFirst = runs.length === 2
+      await gate.promise
+      if (isFirst) throw new Error('planned')
+    },
+    { name: 'invoice' },
+  )
+  await consume(bus)
+  await bus.publish([new Noted({ aggregateId: 'a', n: 1 })])
+  await waitFor(() => expect(runs).toHaveLength(2))
+
+  // What a server does for another consumer while this process stands still, and when that consumer dies.
+  await client.hSet(`${streamPrefix}:stream:leases:default`, '0', 'another#1')
+  await client.hSet(`${streamPrefix}:stream:members:default`, 'another', '9999999999999 1@x:1 shares another')
+  gate.resolve()
+  await waitFor(() => expect(bus.getStats().inFlight).toBe(0))
+  await client.hDel(`${streamPrefix}:stream:members:default`, 'another')
+
+  await waitFor(() => expect(bus.getStats().eventsProcessedSuccess).toBe(1))
+  expect(runs).toEqual(['audit', 'invoice', 'invoice'])
+})
+
 it('has one active worker on a stream without partitions if the group wants order', async () => {
   const streamPrefix = freshPrefix()
   const handled: HandledNote[] = []

@@ -497,7 +497,21 @@ const faults: readonly (readonly [string, (whole: InMemoryStores) => Stores, str
           },
         }),
       }),
-    'lists by subscription and position, in pages',
+    'lists by subscription and position, in pages, and counts',
+  ],
+  [
+    'counts the parked events of all subscriptions together',
+    (whole) =>
+      pretending<Stores>(whole, {
+        deadLetters: pretending(whole.deadLetters, {
+          counts: async () => {
+            const counts = await whole.deadLetters.counts()
+            const sum = [...counts.values()].reduce((total, count) => total + count, 0)
+            return new Map([...counts.keys()].map((subscription) => [subscription, sum]))
+          },
+        }),
+      }),
+    'lists by subscription and position, in pages, and counts',
   ],
   [
     'keeps parked events as text',

@@ -101,6 +101,7 @@ export function pretendingStore(whole: DeadLetterStore, parts: Partial<DeadLette
 export function pretendingDelivery(whole: Delivery, parts: Partial<Delivery>): Delivery {
   return {
     message: whole.message,
+    identity: whole.identity,
     deliveryCount: whole.deliveryCount,
     settledHandlers: whole.settledHandlers,
     replayTarget: whole.replayTarget,
@@ -153,6 +154,10 @@ export function faulty(sabotage: Sabotage): { readonly create: CreateBus; readon
       idleLimitMs: 20,
       publishRaw: (scope, message) => brokerOf(scope).publishRaw(message),
       loseTopology: (scope) => brokerOf(scope).loseGroups(),
+      cutConnections: (scope) => {
+        brokerOf(scope).goDown()
+        brokerOf(scope).comeUp()
+      },
       stopBroker: (scope) => brokerOf(scope).goDown(),
       startBroker: (scope) => brokerOf(scope).comeUp(),
       crash: (bus) => {

@@ -724,7 +724,7 @@ const FAULTS: readonly Fault[] = [
     caughtBy: ['repeats nothing without a fault', 'keeps the order of the events of one call'],
   },
   {
-    what: 'redelivers for a retry, and forgets which handlers had succeeded',
+    what: 'redelivers for a retry, under another id, and forgets which handlers had succeeded',
     sabotage: (whole) => ({
       consume: (intake) => {
         const deliver = (delivery: Delivery) =>
@@ -732,7 +732,8 @@ const FAULTS: readonly Fault[] = [
             pretendingDelivery(delivery, {
               beginAttempt: (attempt) => {
                 if (attempt === delivery.deliveryCount) return Promise.resolve(true)
-                setImmediate(deliver, pretendingDelivery(delivery, { deliveryCount: attempt }))
+                const message = { ...delivery.message, id: `${delivery.message.id} again` }
+                setImmediate(deliver, pretendingDelivery(delivery, { message, deliveryCount: attempt }))
                 return Promise.resolve(false)
               },
             }),
@@ -740,7 +741,10 @@ const FAULTS: readonly Fault[] = [
         return whole.consume(delivering(intake, deliver))
       },
     }),
-    caughtBy: ['runs a retry only for the handlers that have not succeeded'],
+    caughtBy: [
+      'runs a retry only for the handlers that have not succeeded',
+      'repeats no handler that had succeeded before the connections were cut, and repeats the one that had failed',
+    ],
   },
   {
     what: 'reports all messages as stored while the broker is unreachable',

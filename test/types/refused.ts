@@ -46,6 +46,15 @@ const takenInUnion = z.union([z.object({ a: z.string() }), z.object({ b: z.strin
 // refused: payload field .*metadata.* is a name that every event already has: rename it
 defineEvent({ type: 'Bad', aggregateType: 'Order', schema: takenInUnion })
 
+// A sensitive field that the payload does not have.
+// refused: crad.* is not assignable to type
+defineEvent({
+  type: 'Bad',
+  aggregateType: 'Order',
+  schema: z.object({ card: z.string() }),
+  sensitive: ['crad'],
+})
+
 // A chain with a gap, and one that does not end with the current payload.
 // refused: Argument of type '3' is not assignable to parameter of type '2'
 export const gap = firstVersion<{ price: number }>().to(3, (v1) => v1)

@@ -14,6 +14,12 @@ export interface ObserveOptions {
   readonly meter?: Meter
 }
 
+/** Options of a pause. */
+export interface PauseOptions extends Actor {
+  /** How long to wait at most until no handler of the group runs, in milliseconds. Default 0: not at all. */
+  readonly waitMs?: number
+}
+
 /** Options of a seek. */
 export interface SeekOptions extends Actor {
   /** Only count the events behind the place. Default false. */
@@ -71,11 +77,15 @@ export interface BusAdmin {
    * handler. Running handlers end and their events are settled; all other events wait. A consumer that starts meanwhile stays
    * paused, too. A further call replaces `by` and `why`. The change is recorded; see the option `audit`.
    *
+   * With `waitMs` it also waits until no handler of the group runs any more, according to what the consumers report. A
+   * handler that continues after its timeout is not noticed.
+   *
    * @returns the pause, which `groups` and the health of each consumer show.
+   * @throws GroupStillRunningError if handlers run, or may run, after `waitMs`. The group stays paused.
    * @throws GroupNotFoundError if no such group has ever consumed.
    * @throws ConfigError if groups cannot be paused here. @throws ConnectionError
    */
-  pause(group: string, actor?: Actor): Promise<GroupPause>
+  pause(group: string, options?: PauseOptions): Promise<GroupPause>
 
   /**
    * Ends the pause of a consumer group. Its consumers continue within about two seconds. The change is recorded.

@@ -13,7 +13,7 @@ import type { Finding } from '../finding.ts'
 import type { ConsumerInfo } from '../presence/report.ts'
 import type { MessagingTarget } from '../telemetry/bus-spans.ts'
 import type { MessageReader } from './browsed-message.ts'
-import type { BusAdmin, ObserveOptions, SeekOptions } from './bus-admin.ts'
+import type { BusAdmin, ObserveOptions, PauseOptions, SeekOptions } from './bus-admin.ts'
 import type { Operator } from './operator.ts'
 import type { Topology } from './topology.ts'
 
@@ -58,8 +58,8 @@ export class LazyBusAdmin implements BusAdmin {
     return (await this.#admin()).deleteGroup(name, actor)
   }
 
-  async pause(group: string, actor?: Actor): Promise<GroupPause> {
-    return (await this.#admin()).pause(group, actor)
+  async pause(group: string, options?: PauseOptions): Promise<GroupPause> {
+    return (await this.#admin()).pause(group, options)
   }
 
   async resume(group: string, actor?: Actor): Promise<boolean> {

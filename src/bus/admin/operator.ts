@@ -12,7 +12,14 @@ import {
   tailEvents,
 } from '../../browsing/index.ts'
 import { ConfigError } from '../../errors.ts'
-import { booleanOption, objectWith, optional, resolveOptions, suggestion } from '../../kit/options.ts'
+import {
+  booleanOption,
+  nonNegativeIntegerOrInfinity,
+  objectWith,
+  optional,
+  resolveOptions,
+  suggestion,
+} from '../../kit/options.ts'
 import type { GroupInfo, MessageScan, SeekOutcome, TransportAdmin } from '../../transport/admin.ts'
 import type { GroupControlStore, GroupPause } from '../../transport/control.ts'
 import type { PresenceStore } from '../../transport/presence.ts'
@@ -22,8 +29,9 @@ import type { EventExplanation, ExplainOptions, LetterSource } from '../event-ex
 import { readPause, writePause } from '../group-pause.ts'
 import { type BusReport, type ConsumerInfo, readReport } from '../presence/report.ts'
 import { type MessagingTarget, targetAttributes } from '../telemetry/bus-spans.ts'
+import { awaitHalt } from './await-halt.ts'
 import { type MessageReader, readPages } from './browsed-message.ts'
-import type { BusAdmin, ObserveOptions, SeekOptions } from './bus-admin.ts'
+import type { BusAdmin, ObserveOptions, PauseOptions, SeekOptions } from './bus-admin.ts'
 import { explainEvent } from './explain.ts'
 import { observeGroups } from './group-metrics.ts'
 import { consumersOf, type Topology, topologyOf } from './topology.ts'
@@ -42,6 +50,9 @@ export interface OperatorParts {
 }
 
 const aMeter = objectWith('a Meter of OpenTelemetry', 'createObservableGauge', 'addBatchObservableCallback')
+
+const pauseDefaults = { ...actorDefaults, waitMs: 0 }
+const pauseRules = { ...actorRules, waitMs: nonNegativeIntegerOrInfinity }
 
 const seekDefaults = { ...actorDefaults, dryRun: false }
 const seekRules = { ...actorRules, dryRun: booleanOption }
@@ -139,19 +150,26 @@ export class Operator implements Omit<BusAdmin, 'diagnose'> {
     )
   }
 
-  async pause(name: string, actor: Actor = {}): Promise<GroupPause> {
-    const who = checkedActor('admin.pause', actor)
+  async pause(name: string, options: PauseOptions = {}): Promise<GroupPause> {
+    const { waitMs, ...actor } = resolveOptions('admin.pause', options, pauseDefaults, pauseRules)
     const { paused } = await this.group(name)
     const control = this.#control
-    const pause = { at: paused?.at ?? new Date(), by: who.by ?? currentUser(), why: who.why }
-    return this.#parts.audit.record(
-      { action: 'groups.pause', target: { group: name }, ...who },
+    const pause = { at: paused?.at ?? new Date(), by: actor.by ?? currentUser(), why: actor.why }
+    await this.#parts.audit.record(
+      { action: 'groups.pause', target: { group: name }, ...given(actor) },
       async (changed) => {
         await control.write(name, writePause(pause))
         changed(1)
-        return pause
       },
     )
+    if (waitMs > 0) {
+      await awaitHalt({
+        ...{ group: name, waitMs, staysInGroup: control.staysInGroup },
+        consumers: async () => consumersOf(await this.#reports(), name),
+        countMembers: async () => (await this.group(name)).members,
+      })
+    }
+    return pause
   }
 
   async resume(name: string, actor: Actor = {}): Promise<boolean> {

@@ -13,6 +13,7 @@ export interface OwnActivity {
     readonly handled: number
     readonly failed: number
     readonly inFlight: number
+    readonly running: number
     readonly oldestInFlightMs: number | undefined
   }
 }

@@ -1,14 +1,15 @@
 import { EventspineError, toError } from '../../errors.ts'
 import { START_BACKOFF } from '../../kit/backoff.ts'
-import { Deadline } from '../../kit/deadline.ts'
 import { ResettablePromise } from '../../kit/resettable-promise.ts'
 import { retryUntilDone } from '../../kit/retry-until-done.ts'
+import { settledUntil } from '../../kit/time.ts'
 import type { Logger } from '../../observability/logger.ts'
 import type { GroupControlStore, GroupPause } from '../../transport/control.ts'
-import type { Intake, Transport } from '../../transport/transport.ts'
+import type { Consumption, Intake, Transport } from '../../transport/transport.ts'
 import type { BusCounters } from '../telemetry/bus-counters.ts'
 import { ConsumerRun } from './consumer-run.ts'
 import { PausableRun, type RunningConsumer } from './pausable-run.ts'
+import type { PauseWatch, PauseWatchParts } from './pause-watch.ts'
 import type { ConsumerPipeline } from './pipeline.ts'
 
 export interface ConsumerLifecycleParts {
@@ -22,6 +23,8 @@ export interface ConsumerLifecycleParts {
   readonly loadControl: (() => Promise<GroupControlStore>) | undefined
   /** Called when the group is paused, and with undefined when it is resumed. */
   readonly onPause: (pause: GroupPause | undefined) => void
+  /** Called when a pause has taken effect, and when the last handler has ended. */
+  readonly onHalted: () => void
 }
 
 /** Starts and stops the consumption of a bus: at most one runs at a time, and each start can follow a stop. */
@@ -29,6 +32,8 @@ export class ConsumerLifecycle {
   readonly #parts: ConsumerLifecycleParts
   readonly #whenConsuming = new ResettablePromise()
   #run: RunningConsumer | undefined
+  /** Those of `withConsumption`. */
+  readonly #others = new Set<ConsumerRun>()
   #since: Date | undefined
   #stopRequested = new AbortController()
   /** The stop signal of the background start that is in progress. */
@@ -49,9 +54,14 @@ export class ConsumerLifecycle {
     return this.#since
   }
 
-  /** True if the consumption has noticed that the group is paused. */
+  /** True if the consumption has noticed that the group is paused, and starts no further handler. */
   get isPaused(): boolean {
-    return this.#run?.isPaused === true
+    return this.#run?.isPaused === true && [...this.#others].every(({ isHalted }) => isHalted)
+  }
+
+  /** Number of deliveries whose handlers run. */
+  get running(): number {
+    return [...this.#others].reduce((sum, { running }) => sum + running, this.#run?.running ?? 0)
   }
 
   /** True if deliveries can arrive; undefined if the bus is not supposed to consume. */
@@ -109,7 +119,9 @@ export class ConsumerLifecycle {
     this.#hasFailedToStart = false
     this.#stopRequested.abort()
     this.#stopRequested = new AbortController()
-    const unfinished = (await this.#run?.stop(timeoutMs)) ?? 0
+    const runs = [...this.#others, ...(this.#run === undefined ? [] : [this.#run])]
+    const counts = await Promise.all(runs.map((run) => run.stop(timeoutMs)))
+    const unfinished = counts.reduce((sum, count) => sum + count, 0)
     if (unfinished > 0) {
       this.#parts.logger.warn('stopped consuming before all handlers had ended', { timeoutMs, unfinished })
     }
@@ -121,19 +133,39 @@ export class ConsumerLifecycle {
   }
 
   /**
-   * Handles the deliveries that `work` puts into an intake of its own, in addition to a running consumption. Those that
-   * are not settled `timeoutMs` after `work` has ended stay unsettled.
+   * Starts a consumption in addition to the one that runs. It stops when `work` has ended, and earlier if the group is
+   * paused, with the end of its running handlers, or by `stop`. The bus is connected.
+   * @returns undefined if the group is paused, or by a stop during the start.
    */
-  async withIntake<T>(work: (intake: Intake) => Promise<T>, timeoutMs: number): Promise<T> {
-    const pipeline = this.#parts.createPipeline()
+  async withConsumption<C extends Consumption, T>(
+    start: (intake: Intake) => Promise<C>,
+    work: (consumption: C) => Promise<T>,
+    timeoutMs: number,
+  ): Promise<T | undefined> {
+    const { createPipeline, logger, loadControl } = this.#parts
+    const { signal: stopped } = this.#stopRequested
+    const over = new AbortController()
+    const watch = loadControl && (await this.#loadWatch(loadControl, () => undefined))
+    let run: ConsumerRun | undefined
     try {
-      return await work(pipeline)
+      const isKnown = await settledUntil(watch?.start(over.signal) ?? Promise.resolve(), stopped)
+      if (!isKnown || watch?.pause !== undefined) return undefined
+      const started = Promise.withResolvers<C>()
+      const consume = async (intake: Intake) => {
+        const consumption = await start(intake)
+        started.resolve(consumption)
+        return consumption
+      }
+      const nothing = () => Promise.resolve()
+      const pipeline = createPipeline()
+      run = new ConsumerRun({ transport: { consume }, pipeline, logger, connect: nothing, announce: nothing })
+      this.#others.add(run)
+      void watch?.whenPaused(true, over.signal).then(() => run?.stop(Number.POSITIVE_INFINITY))
+      return (await run.started) === undefined ? undefined : await work(await started.promise)
     } finally {
-      pipeline.stopTaking()
-      const deadline = new Deadline()
-      deadline.within(timeoutMs)
-      await pipeline.drain(deadline.signal)
-      deadline.end()
+      over.abort()
+      await run?.stop(timeoutMs)
+      if (run !== undefined) this.#others.delete(run)
     }
   }
 
@@ -163,18 +195,24 @@ export class ConsumerLifecycle {
   }
 
   #createRun(): RunningConsumer {
-    const { transport, createPipeline, logger, connect, announce, onPause, loadControl } = this.#parts
+    const { transport, createPipeline, logger, connect, announce, onPause, onHalted, loadControl } =
+      this.#parts
     const shared = { transport, logger, connect }
     if (loadControl === undefined) return new ConsumerRun({ ...shared, pipeline: createPipeline(), announce })
     return new PausableRun({
-      ...{ connect, announce, logger },
-      loadWatch: async () => {
-        const [{ PauseWatch }, store] = await Promise.all([import('./pause-watch.ts'), loadControl()])
-        return new PauseWatch({ store, logger, onChange: onPause })
-      },
+      ...{ connect, announce, logger, onHalted },
+      loadWatch: () => this.#loadWatch(loadControl, onPause),
       createRun: () =>
         new ConsumerRun({ ...shared, pipeline: createPipeline(), announce: () => Promise.resolve() }),
     })
+  }
+
+  async #loadWatch(
+    loadControl: () => Promise<GroupControlStore>,
+    onChange: PauseWatchParts['onChange'],
+  ): Promise<PauseWatch> {
+    const [loaded, store] = await Promise.all([import('./pause-watch.ts'), loadControl()])
+    return new loaded.PauseWatch({ store, logger: this.#parts.logger, onChange })
   }
 
   /** Retries the start until it succeeds, the signal aborts, or it fails in a way that waiting does not fix. */

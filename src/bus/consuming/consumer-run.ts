@@ -9,7 +9,7 @@ import type { ConsumerPipeline } from './pipeline.ts'
 const RELEASE_MS = 1000
 
 export interface ConsumerRunParts {
-  readonly transport: Transport
+  readonly transport: Pick<Transport, 'consume'>
   readonly pipeline: ConsumerPipeline
   readonly logger: Logger
   /** Called at once. If it rejects, the start fails. */
@@ -28,6 +28,7 @@ export class ConsumerRun {
   readonly #endBy = new Deadline()
   #isStopping = false
   #isRunning = false
+  #isHeld = false
   #consumption: Consumption | undefined
   #isOver = false
   #stopping: Promise<number> | undefined
@@ -71,12 +72,24 @@ export class ConsumerRun {
     return this.#isStopping
   }
 
+  /** True if no further handler starts: it stops, or holds its deliveries. */
+  get isHalted(): boolean {
+    return this.#isStopping || this.#isHeld
+  }
+
+  /** Number of deliveries whose handlers run. */
+  get running(): number {
+    return this.#parts.pipeline.running
+  }
+
   /** Holds its deliveries and takes no further ones until `unhold`. */
   hold(): void {
+    this.#isHeld = true
     this.#parts.pipeline.hold()
   }
 
   unhold(): void {
+    this.#isHeld = false
     this.#parts.pipeline.unhold()
   }
 

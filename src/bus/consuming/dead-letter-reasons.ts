@@ -4,7 +4,7 @@ import type { GivenUpHandler } from '../../handling/handler-retries.ts'
 import { redact } from '../../redaction.ts'
 import type { DeadLetterReason, Delivery } from '../../transport/transport.ts'
 import { parkedNames } from './order-places.ts'
-import type { PendingHandlers } from './pending-handlers.ts'
+import { type PendingHandlers, settledNames } from './pending-handlers.ts'
 
 /** Maximum length of the text of an error in a dead letter, in characters. */
 const MAX_ERROR_TEXT = 1000
@@ -103,14 +103,6 @@ export function noHandler(
       : `This consumer has no handler for ${eventType}. Another member of its group announced one, but did not take ` +
         `over the event within ${keptMs} ms (handoverTimeoutMs).`
   return reason({ consumerGroup, kind: 'handler_not_found', error: new Error(text) })
-}
-
-/** The names under which the success of handlers is recorded: handlers without a name are left out. */
-export function settledNames(
-  handlers: readonly HandlerEntry[],
-  failed: readonly HandlerEntry[],
-): readonly string[] {
-  return handlers.flatMap((handler) => (failed.includes(handler) ? [] : (handler.id ?? [])))
 }
 
 function recordedNames(handlers: readonly HandlerEntry[]): readonly string[] {

@@ -2,9 +2,10 @@ import { DecodeError, type EventCodec } from '../../codec/index.ts'
 import { newerVersionError } from '../../codec/revive.ts'
 import { toError } from '../../errors.ts'
 import type { DomainEvent } from '../../events/index.ts'
-import type { Dispatcher, HandlerFailure } from '../../handling/dispatcher.ts'
+import type { Dispatcher } from '../../handling/dispatcher.ts'
 import type { FailurePolicies } from '../../handling/failure-policy.ts'
 import type { HandlerEntry } from '../../handling/handler-entry.ts'
+import type { HandlerFailure } from '../../handling/handler-failure.ts'
 import { type HandlerLimit, limitsOf } from '../../handling/handler-limit.ts'
 import type { HandlerRegistry } from '../../handling/handler-registry.ts'
 import { HandlerRetries, isProbe } from '../../handling/handler-retries.ts'
@@ -27,6 +28,7 @@ import { hasPlace, isFirstInLine, placeNames } from './order-places.ts'
 import { firstAttemptOf, type PendingHandlers, pendingHandlers } from './pending-handlers.ts'
 import type { Settling } from './settling.ts'
 import { hasWaited, type UnhandledMessages } from './unhandled-messages.ts'
+import type { UnrecordedSuccesses } from './unrecorded-successes.ts'
 import { waitingTurns } from './waiting-turns.ts'
 
 /** Maximum length of the key of a lane, in characters. */
@@ -52,6 +54,7 @@ export interface DeliveryHandlerParts {
   readonly settling: Settling
   readonly lines: LineWatch
   readonly unhandled: UnhandledMessages
+  readonly unrecorded: UnrecordedSuccesses
   /** Handles a delivery to whose type a handler has been subscribed in the meantime, within the handler's limits. */
   readonly handleSubscribed: (delivery: Delivery) => Promise<unknown> | undefined
   /** Aborts when no further handler may start. */
@@ -98,7 +101,7 @@ export class DeliveryHandler {
    * @param onAttempted - called when the first attempt has ended, if there is one.
    */
   handle(delivery: Delivery, onAttempted?: () => void): Promise<void> | undefined {
-    const { handlers, tracer, held, metrics, unhandled } = this.#parts
+    const { handlers, tracer, held, metrics, unhandled, unrecorded } = this.#parts
     const unhandledType = unhandled.takeType(delivery)
     if (unhandledType !== undefined) return this.#unhandled(delivery, unhandledType)
     if (!delivery.begin()) {
@@ -109,8 +112,9 @@ export class DeliveryHandler {
     if (event instanceof Error) return this.#undecodable(delivery, event, onAttempted)
     const subscribed = handlers.handlersFor(event.eventType)
     if (subscribed.length === 0) return this.#unhandled(delivery, event.eventType)
-    const pending = pendingHandlers(subscribed, delivery)
-    if (pending.handlers.length === 0) {
+    const succeeded = unrecorded.of(delivery, event)
+    const pending = pendingHandlers(subscribed, delivery, succeeded)
+    if (pending.handlers.length === 0 && succeeded.length === 0) {
       return this.#reject(delivery, event, handlerGone({ by: this.#parts, pending }))
     }
     const recorder = metrics.refresh()
@@ -284,9 +288,10 @@ export class DeliveryHandler {
 
   /** Runs the handlers that failed, and only those, until none fails or no attempt is left. */
   async #retry(handling: Handling, failures: readonly HandlerFailure[]): Promise<void> {
-    const { delivery, pending } = handling
-    const { policies, settling } = this.#parts
+    const { delivery, event, pending } = handling
+    const { policies, settling, unrecorded } = this.#parts
     handling.onAttempted?.()
+    unrecorded.add(delivery, event, pending.handlers, failures)
     const firstFailedAt = pending.firstFailedAt ?? new Date()
     const steps = new DeliveryRetries({ ...handling, firstFailedAt }, this.#parts, (attempt) =>
       this.#runInfo(delivery, attempt),
@@ -309,7 +314,9 @@ export class DeliveryHandler {
    */
   #succeed(handling: Handling, steps?: DeliveryRetries): Promise<void> | undefined {
     const { delivery, event, startedAt, pending } = handling
-    const { settling } = this.#parts
+    const { settling, unrecorded } = this.#parts
+    const isSettledAtOnce = pending.missing.length === 0 && !hasPlace(delivery)
+    if (steps === undefined && !isSettledAtOnce) unrecorded.add(delivery, event, pending.handlers)
     if (pending.missing.length > 0) {
       return settling.giveUp(handling, handlerGone({ by: this.#parts, pending }), waitingFor(pending, steps))
     }
@@ -337,7 +344,7 @@ function waitingFor({ moved = [] }: PendingHandlers, steps?: DeliveryRetries): r
 /** What the first attempt of a redelivery records. A probe is recorded as if it had ended, so that it never counts. */
 function recordOf(delivery: Delivery, pending: PendingHandlers): readonly string[] {
   const { handlers } = pending
-  if (!isProbe(handlers)) return delivery.settledHandlers
+  if (!isProbe(handlers)) return pending.recorded
   const failed = handlers.map((handler) => [handler, firstAttemptOf(handler, delivery, pending) - 1] as const)
-  return withAttempts(readAttempts(delivery.settledHandlers).settled, delivery.deliveryCount, new Map(failed))
+  return withAttempts(readAttempts(pending.recorded).settled, delivery.deliveryCount, new Map(failed))
 }

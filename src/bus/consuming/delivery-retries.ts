@@ -1,6 +1,7 @@
 import type { DomainEvent } from '../../events/index.ts'
-import type { Dispatcher, HandlerFailure } from '../../handling/dispatcher.ts'
+import type { Dispatcher } from '../../handling/dispatcher.ts'
 import { namesOf } from '../../handling/handler-entry.ts'
+import type { HandlerFailure } from '../../handling/handler-failure.ts'
 import {
   isProbe,
   type NextAttempt,
@@ -16,10 +17,10 @@ import type { Delivery } from '../../transport/transport.ts'
 import type { BusCounters } from '../telemetry/bus-counters.ts'
 import type { BusMetrics } from '../telemetry/bus-metrics.ts'
 import { readAttempts, withAttempts } from './attempt-record.ts'
-import { settledNames } from './dead-letter-reasons.ts'
 import type { HandlingSlots } from './handling-slots.ts'
-import type { PendingHandlers } from './pending-handlers.ts'
+import { type PendingHandlers, settledNames } from './pending-handlers.ts'
 import type { Settling } from './settling.ts'
+import type { UnrecordedSuccesses } from './unrecorded-successes.ts'
 
 /** A delivery with failed handlers. */
 export interface FailedHandling {
@@ -42,6 +43,7 @@ export interface DeliveryRetriesParts {
   readonly logger: Logger
   readonly slots: HandlingSlots
   readonly settling: Settling
+  readonly unrecorded: UnrecordedSuccesses
   /** Aborts when no further handler may start. */
   readonly stopping: AbortSignal
   /** Aborts when the pipeline no longer waits for its handlers. */
@@ -120,8 +122,12 @@ export class DeliveryRetries implements RetrySteps {
     return true
   }
 
-  run({ handlers, attempt }: NextAttempt): Promise<readonly HandlerFailure[]> | readonly HandlerFailure[] {
-    return this.#parts.dispatcher.run(handlers, this.#handling.event, this.#runInfo(attempt))
+  async run({ handlers, attempt }: NextAttempt): Promise<readonly HandlerFailure[]> {
+    const { dispatcher, unrecorded } = this.#parts
+    const { delivery, event } = this.#handling
+    const failures = await dispatcher.run(handlers, event, this.#runInfo(attempt))
+    unrecorded.add(delivery, event, handlers, failures)
+    return failures
   }
 
   discarded({ handler, error }: HandlerFailure, attempt: number): void {
@@ -151,9 +157,9 @@ export class DeliveryRetries implements RetrySteps {
 
   /** The names and attempts to record. */
   #record(ended: number, { unfinished, givenUp }: RetryProgress): readonly string[] {
-    const { delivery, pending } = this.#handling
+    const { pending } = this.#handling
     const open = [...unfinished.keys(), ...givenUp.map(({ handler }) => handler)]
-    const earlier = readAttempts(delivery.settledHandlers).settled
+    const earlier = readAttempts(pending.recorded).settled
     const settled = [...earlier, ...(pending.moved ?? []), ...settledNames(pending.handlers, open)]
     return withAttempts(settled, ended, unfinished)
   }

@@ -13,14 +13,27 @@ export interface PausableRunParts {
   readonly createRun: () => ConsumerRun
   /** Called after the connection. */
   readonly loadWatch: () => Promise<PauseWatch>
+  /** Called when a pause has taken effect, and when the last handler has ended. */
+  readonly onHalted: () => void
   readonly logger: Logger
 }
 
 /** What the lifecycle needs of a consumption. */
 export type RunningConsumer = Pick<
   ConsumerRun,
-  'started' | 'finished' | 'isRunning' | 'isFlowing' | 'idleReason' | 'oldestTakenAt' | 'isStopping' | 'stop'
+  | 'started'
+  | 'finished'
+  | 'isRunning'
+  | 'isFlowing'
+  | 'idleReason'
+  | 'oldestTakenAt'
+  | 'running'
+  | 'isStopping'
+  | 'stop'
 > & { readonly isPaused?: boolean }
+
+/** Interval between two looks at the handlers that still run, in milliseconds. */
+const HALT_POLL_MS = 200
 
 /**
  * A consumption of a group that can be paused. It consists of one run after another, with a pause between two, or of one run
@@ -72,8 +85,13 @@ export class PausableRun implements RunningConsumer {
     return this.isRunning && (this.#watch?.pause !== undefined || this.#run?.isFlowing === true)
   }
 
+  /** True if the group is paused, and no further handler starts. */
   get isPaused(): boolean {
-    return this.#watch?.pause !== undefined
+    return this.#watch?.pause !== undefined && this.#run?.isHalted !== false
+  }
+
+  get running(): number {
+    return this.#run?.running ?? 0
   }
 
   get idleReason(): string | undefined {
@@ -117,7 +135,7 @@ export class PausableRun implements RunningConsumer {
       this.#started.resolve()
       await watch.whenPaused(!isPaused, signal)
       // Running handlers end, however long they take. A stop of the bus shortens this.
-      if (!signal.aborted) await this.#run?.stop(Number.POSITIVE_INFINITY)
+      if (!signal.aborted) await Promise.all([this.#run?.stop(Number.POSITIVE_INFINITY), this.#reportHalt()])
       if (!signal.aborted) this.#run = undefined
     }
   }
@@ -133,10 +151,20 @@ export class PausableRun implements RunningConsumer {
     this.#started.resolve()
     while (!signal.aborted) {
       const isPaused = watch.pause !== undefined
-      if (isPaused) run.hold()
-      else run.unhold()
+      if (isPaused) {
+        run.hold()
+        void this.#reportHalt()
+      } else run.unhold()
       await watch.whenPaused(!isPaused, signal)
     }
+  }
+
+  /** Reports twice, unless nothing runs. */
+  async #reportHalt(): Promise<void> {
+    this.#parts.onHalted()
+    if (this.running === 0) return
+    while (this.running > 0) if (!(await sleep(HALT_POLL_MS, this.#over.signal))) return
+    this.#parts.onHalted()
   }
 
   /** After a pause, the start is repeated until it succeeds. @throws what the first start fails with. */

@@ -11,6 +11,8 @@ export interface PendingHandlers {
   readonly missing: readonly string[]
   /** Names of handlers that succeeded in earlier deliveries. */
   readonly settled: readonly string[]
+  /** What earlier deliveries have recorded, and the names of the handlers whose success is not recorded yet. */
+  readonly recorded: readonly string[]
   /** Recorded attempts of single handlers; undefined if those of the delivery hold for all. */
   readonly attempts?: AttemptRecord | undefined
   /** All names of the handlers for which the event waits behind others of its aggregate. */
@@ -20,22 +22,44 @@ export interface PendingHandlers {
 }
 
 const NONE: readonly string[] = Object.freeze([])
+const NO_HANDLERS: readonly HandlerEntry[] = Object.freeze([])
 
 /**
  * Finds the handlers that still have to handle a delivery: the subscribed handlers, or those that a replay names,
  * without those whose success is recorded. A record matches a handler only by a name that the user gave it. After a
  * restart, it is unknown whether a handler without a name has succeeded, so it handles the event again.
+ * @param succeeded - handlers whose success this process has not recorded (`UnrecordedSuccesses`).
  */
-export function pendingHandlers(subscribed: readonly HandlerEntry[], delivery: Delivery): PendingHandlers {
+export function pendingHandlers(
+  subscribed: readonly HandlerEntry[],
+  delivery: Delivery,
+  succeeded: readonly HandlerEntry[] = NO_HANDLERS,
+): PendingHandlers {
+  const pending = unrecordedHandlers(subscribed, delivery)
+  if (succeeded.length === 0) return pending
+  const handlers = pending.handlers.filter((handler) => !succeeded.includes(handler))
+  const names = settledNames(pending.handlers, handlers)
+  return {
+    ...pending,
+    handlers,
+    settled: [...pending.settled, ...names],
+    recorded: [...pending.recorded, ...names],
+  }
+}
+
+/** Goes by the records on the broker alone. */
+function unrecordedHandlers(subscribed: readonly HandlerEntry[], delivery: Delivery): PendingHandlers {
   const { replayTarget: target, settledHandlers: recorded } = delivery
   const isForAll = target === undefined || target.handlerNames.length === 0
-  if (isForAll && recorded.length === 0) return { handlers: subscribed, missing: NONE, settled: NONE }
+  if (isForAll && recorded.length === 0)
+    return { handlers: subscribed, missing: NONE, settled: NONE, recorded }
   const { settled, attempts } = readAttempts(recorded)
   const unsettled = subscribed.filter((handler) => !isAmong(handler, settled))
   if (!isForAll) {
     const { earlier, handlerNames } = target
     return {
       ...targeted(subscribed, unsettled, target, settled),
+      recorded,
       attempts: attempts ?? (earlier && attemptsBefore(handlerNames, earlier)),
       firstFailedAt: earlier !== undefined && earlier.attempts > 0 ? earlier.firstFailedAt : undefined,
     }
@@ -45,8 +69,17 @@ export function pendingHandlers(subscribed: readonly HandlerEntry[], delivery: D
     handlers: unsettled,
     missing: unsettled.length === 0 ? [UNNAMED_HANDLER] : NONE,
     settled,
+    recorded,
     attempts,
   }
+}
+
+/** The names under which the success of handlers is recorded: handlers without a name are left out. */
+export function settledNames(
+  handlers: readonly HandlerEntry[],
+  failed: readonly HandlerEntry[],
+): readonly string[] {
+  return handlers.flatMap((handler) => (failed.includes(handler) ? [] : (handler.id ?? [])))
 }
 
 /**
@@ -76,7 +109,7 @@ function targeted(
   unsettled: readonly HandlerEntry[],
   { handlerNames, settledHandlers }: ReplayTarget,
   settledSince: readonly string[],
-): PendingHandlers {
+): Omit<PendingHandlers, 'recorded'> {
   const named = handlerNames.filter((name) => name !== UNNAMED_HANDLER)
   const missing = named.filter((name) => !subscribed.some((handler) => isCalled(handler, name)))
   // Earlier releases also recorded names of functions, and numbers in the order of subscription.

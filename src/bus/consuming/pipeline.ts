@@ -21,6 +21,7 @@ import { HeldDeliveries } from './held-deliveries.ts'
 import type { LineWatch } from './line-watch.ts'
 import { Settling } from './settling.ts'
 import { UnhandledMessages } from './unhandled-messages.ts'
+import type { UnrecordedSuccesses } from './unrecorded-successes.ts'
 
 export interface PipelineParts {
   readonly target: MessagingTarget
@@ -38,6 +39,7 @@ export interface PipelineParts {
   readonly unhandledEvents: UnhandledEvents
   readonly handoverTimeoutMs: number
   readonly groupTypes: GroupTypes
+  readonly unrecorded: UnrecordedSuccesses
   readonly counters: BusCounters
   readonly metrics: BusMetrics
   readonly tracer: EventTracer
@@ -90,6 +92,11 @@ export class ConsumerPipeline implements Intake {
   /** When the longest-held delivery was taken, by the monotonic clock; undefined if none is held. */
   get oldestTakenAt(): number | undefined {
     return this.#held.oldestTakenAt
+  }
+
+  /** Number of deliveries whose handlers run. */
+  get running(): number {
+    return this.#slots.slots.inUse
   }
 
   get room(): number {

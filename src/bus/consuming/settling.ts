@@ -11,12 +11,14 @@ import type { BusCounters } from '../telemetry/bus-counters.ts'
 import type { BusMetrics } from '../telemetry/bus-metrics.ts'
 import type { HandlingSlots } from './handling-slots.ts'
 import type { HeldDeliveries } from './held-deliveries.ts'
+import type { UnrecordedSuccesses } from './unrecorded-successes.ts'
 
 export interface SettlingParts {
   readonly enableDlq: boolean
   readonly policies: FailurePolicies
   readonly held: HeldDeliveries
   readonly slots: HandlingSlots
+  readonly unrecorded: UnrecordedSuccesses
   /** Aborts when the pipeline no longer waits for its handlers. */
   readonly abandoned: AbortSignal
   readonly counters: BusCounters
@@ -49,8 +51,9 @@ export class Settling {
 
   /** Acknowledges a message after all handlers have succeeded. */
   succeed(delivery: Delivery, event: DomainEvent, startedAt: number | undefined): void {
-    const { held, metrics, counters } = this.#parts
+    const { held, metrics, counters, unrecorded } = this.#parts
     delivery.ack()
+    unrecorded.forget(delivery, event)
     if (held.isReleased) return
     metrics.recorder?.handled(event, 'success', undefined, startedAt)
     counters.eventsProcessedSuccess += 1
@@ -73,9 +76,10 @@ export class Settling {
    * @param waiting - names of the handlers for which it waits.
    */
   async moved({ delivery, event, startedAt }: Handled, waiting: readonly string[]): Promise<void> {
-    const { held, metrics } = this.#parts
+    const { held, metrics, unrecorded } = this.#parts
     if (!(await this.#passOn(delivery, waiting))) return
     delivery.ack()
+    if (event !== undefined) unrecorded.forget(delivery, event)
     if (held.isReleased) return
     metrics.recorder?.handled(event, 'postponed', undefined, startedAt)
     held.giveBack(delivery)
@@ -144,7 +148,7 @@ export class Settling {
     reason: DeadLetterReason,
     waiting: readonly string[] = [],
   ): Promise<void> {
-    const { enableDlq, counters, held, logger, metrics } = this.#parts
+    const { enableDlq, counters, held, logger, metrics, unrecorded } = this.#parts
     if (!(await this.#passOn(delivery, [...(reason.parkedFor ?? []), ...waiting]))) return
     const fields = logFields(delivery, event, reason)
     counters.failed(Object.assign(new Error(reason.errorMessage), { name: reason.errorName }))
@@ -161,6 +165,7 @@ export class Settling {
       span.fail(`dropped: ${reason.kind}`)
       delivery.ack()
     }
+    if (event !== undefined) unrecorded.forget(delivery, event)
     if (held.isReleased) return
     const outcome = enableDlq ? 'dead_lettered' : 'dropped'
     metrics.recorder?.handled(event, outcome, reason.kind, startedAt)

@@ -1,6 +1,6 @@
-import type { HandlerFailure } from '../../handling/dispatcher.ts'
 import { WaitingLineFullError } from '../../handling/errors.ts'
 import { type HandlerEntry, namesOf } from '../../handling/handler-entry.ts'
+import type { HandlerFailure } from '../../handling/handler-failure.ts'
 import { maxBehind } from '../../handling/waiting-policy.ts'
 import type { Delivery } from '../../transport/transport.ts'
 import type { LineWatch } from './line-watch.ts'

@@ -40,6 +40,18 @@ const MAX_GROUPS = 1000
 /** Most names that are kept of a group. */
 const MAX_NAMES = 20
 
+/** A longer body of a sample is not kept. */
+const MAX_SAMPLE_LENGTH = 16 * 1024
+
+/** The bodies of samples. They are no part of a summary, which is printed. */
+const bodies = new WeakMap<DeadLetterGroup['sample'], Uint8Array | string>()
+
+/** The body of the message of a sample; undefined if it is long. */
+export function bodyOfSample(sample: DeadLetterGroup['sample']): Uint8Array | undefined {
+  const body = bodies.get(sample)
+  return body === undefined ? undefined : Buffer.from(body)
+}
+
 interface Group {
   readonly key: string
   readonly consumerGroups: string[]
@@ -87,12 +99,14 @@ export class SummaryBuilder {
     }
   }
 
-  #count(wanted: string, { id, reason }: StoredDeadLetter): void {
+  #count(wanted: string, { id, reason, message }: StoredDeadLetter): void {
     const key = this.#groups.has(wanted) || this.#groups.size < MAX_GROUPS ? wanted : OTHER
     const { failedAt, errorName, errorMessage } = reason
     const sample = { id, errorName, errorMessage }
     const names = { consumerGroups: [], handlerNames: [] }
-    const group = this.#groups.get(key) ?? {
+    const known = this.#groups.get(key)
+    if (known === undefined && message.body.length <= MAX_SAMPLE_LENGTH) bodies.set(sample, message.body)
+    const group = known ?? {
       key,
       ...names,
       count: 0,

@@ -31,7 +31,7 @@ export interface ConsumerInfo extends ProcessInfo {
   readonly name: string
   /** When it has started to consume. */
   readonly since: Date
-  /** True if it has noticed that its group is paused. */
+  /** True if it has noticed that its group is paused, and starts no further handler. */
   readonly paused: boolean
   readonly handlers: readonly ConsumerHandler[]
   /** Events that it has handled since its bus was created. */
@@ -40,6 +40,8 @@ export interface ConsumerInfo extends ProcessInfo {
   readonly failed: number
   /** Events that it holds: waiting, being handled, or between two attempts. */
   readonly inFlight: number
+  /** How many of them are being handled. */
+  readonly running: number
   /** How long it has held the oldest of them, in milliseconds. */
   readonly oldestInFlightMs: number | undefined
 }
@@ -84,7 +86,7 @@ export function writeReport(facts: PresenceFacts): string {
     since: consumer.since.toISOString(),
     paused: consumer.paused,
     handlers: consumer.handlers.map(({ name, eventTypes }) => [name, ...eventTypes]),
-    counts: [consumer.handled, consumer.failed, consumer.inFlight],
+    counts: [consumer.handled, consumer.failed, consumer.inFlight, consumer.running],
     oldest: consumer.oldestInFlightMs,
   }
   return JSON.stringify({
@@ -127,7 +129,7 @@ function consumerOf(value: unknown, process: ProcessInfo): ConsumerInfo | undefi
   const given = fieldsOf(value)
   const name = textOf(given['name'])
   if (name === undefined) return undefined
-  const [handled, failed, inFlight] = listOf(given['counts']).map(numberOf)
+  const [handled, failed, inFlight, running] = listOf(given['counts']).map(numberOf)
   const since = new Date(textOf(given['since']) ?? '')
   return {
     ...process,
@@ -143,6 +145,7 @@ function consumerOf(value: unknown, process: ProcessInfo): ConsumerInfo | undefi
     handled: handled ?? 0,
     failed: failed ?? 0,
     inFlight: inFlight ?? 0,
+    running: running ?? inFlight ?? 0,
     oldestInFlightMs: given['oldest'] === undefined ? undefined : numberOf(given['oldest']),
   }
 }

@@ -33,14 +33,22 @@ export class BrokerProbe {
   }
 
   /** What the metrics of the bus read. Those of the broker are unknown while the bus does not consume. */
-  metrics(counters: BusCounters, isConsuming: () => boolean): MetricProbes {
+  metrics(
+    counters: BusCounters,
+    connected: () => { readonly isConsuming: boolean; readonly isPaused: boolean } | undefined,
+  ): MetricProbes {
+    const consumer = () => {
+      const found = connected()
+      return found?.isConsuming === true ? found : undefined
+    }
     const whileConsuming = (ask: (timeoutMs: number) => Promise<number | undefined>) => () =>
-      isConsuming() ? ask(METRICS_TIMEOUT_MS) : Promise.resolve(undefined)
+      consumer() === undefined ? Promise.resolve(undefined) : ask(METRICS_TIMEOUT_MS)
     return {
       inFlight: () => counters.inFlight,
       skipped: () => counters.eventsSkipped,
       reconnections: () => counters.reconnections,
       pausedHandlers: () => counters.pausedHandlers.size,
+      isPaused: () => consumer()?.isPaused,
       lag: whileConsuming((timeoutMs) => this.lag(timeoutMs)),
       waiting: whileConsuming((timeoutMs) => this.waiting(timeoutMs)),
       oldestWaitingMs: whileConsuming((timeoutMs) => this.oldestWaitingMs(timeoutMs)),

@@ -82,6 +82,8 @@ export interface MetricProbes {
   reconnections(): number
   /** Number of handlers that pause for an outage. */
   pausedHandlers(): number
+  /** True if an operator has paused the group; undefined while the bus does not consume. */
+  isPaused(): boolean | undefined
   /** Number of messages that wait for the group; undefined if unknown. Never rejects, and resolves soon. */
   lag(): Promise<number | undefined>
   /** Number of messages that wait long for an attempt of a handler; undefined if unknown, or without long waits. */
@@ -92,6 +94,10 @@ export interface MetricProbes {
 
 function inSeconds(ms: number | undefined): number | undefined {
   return ms === undefined ? undefined : ms / 1000
+}
+
+function numberOf(flag: boolean | undefined): number | undefined {
+  return flag === undefined ? undefined : Number(flag)
 }
 
 /** The observation of each meter and set of attributes. */
@@ -139,6 +145,10 @@ class Observation {
       description: 'Handlers that pause because their events fail for the same reason.',
       unit: '{handler}',
     })
+    const groupPaused = meter.createObservableGauge('eventspine.consumer.paused', {
+      description: '1 if an operator has paused the consumer group, 0 if not.',
+      unit: '1',
+    })
     const lag = meter.createObservableGauge(
       'eventspine.consumer.lag',
       messages('Messages at the broker that wait for the consumer group.'),
@@ -159,6 +169,7 @@ class Observation {
         async () => this.#removed.reconnections + this.#sum((probes) => probes.reconnections()),
       ],
       [paused, async () => this.#sum((probes) => probes.pausedHandlers())],
+      [groupPaused, () => this.#first(async (probes) => numberOf(probes.isPaused()))],
       [lag, () => this.#first((probes) => probes.lag())],
       [waiting, () => this.#first((probes) => probes.waiting())],
       [oldestWaiting, async () => inSeconds(await this.#first((probes) => probes.oldestWaitingMs()))],

@@ -1,4 +1,4 @@
-import { place, text } from '../../filter-line/index.ts'
+import { duration, place, text } from '../../filter-line/index.ts'
 import { type AnyCommand, defineCommand } from '../command.ts'
 import { busOptions } from '../target.ts'
 
@@ -16,16 +16,30 @@ const pause = defineCommand({
   about: 'Pauses a consumer group in all processes until it is resumed; --reason is needed',
   usage: '<group> [url] --reason <text> [options]',
   words: [1, 1],
-  options: { ...busOptions, reason, by, yes, json },
-  examples: [`pause billing redis://localhost --reason 'wrong prices, OPS-12'`],
+  options: {
+    ...busOptions,
+    reason,
+    wait: {
+      value: '<duration>',
+      about: 'wait at most this long, such as 5m, until no handler runs',
+      read: duration,
+    },
+    by,
+    yes,
+    json,
+  },
+  examples: [
+    `pause billing redis://localhost --reason 'wrong prices, OPS-12'`,
+    `pause billing redis://localhost --reason 'migration, OPS-13' --wait 1m`,
+  ],
   run: async ({ options, words, url, terminal }) => {
     const [{ busTarget }, { pauseGroup }] = await Promise.all([
       import('../target.ts'),
       import('./run-control.ts'),
     ])
     const target = await busTarget({ options, url, terminal })
-    const { reason, by, yes: isYes, json: isJson } = options
-    return pauseGroup(target, { name: words[0] ?? '', reason, by, isYes, isJson, terminal })
+    const { reason, by, wait: waitMs, yes: isYes, json: isJson } = options
+    return pauseGroup(target, { name: words[0] ?? '', reason, by, waitMs, isYes, isJson, terminal })
   },
 })
 

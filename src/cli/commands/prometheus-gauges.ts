@@ -17,18 +17,26 @@ export class PrometheusGauges {
   readonly #gauges = new Map<object, Gauge>()
   readonly #callbacks: BatchObservableCallback[] = []
 
-  /** What `bus.admin.observe` needs of a meter, under the names that the exporter of OpenTelemetry writes. */
+  /**
+   * What `bus.admin.observe` and `observeSubscriptions` need of a meter, under the names that the exporter of OpenTelemetry
+   * writes. Neither observes a value of a counter.
+   */
   get meter(): Meter {
+    const createObservableGauge: Meter['createObservableGauge'] = (name, options) => {
+      const gauge = { addCallback: () => undefined, removeCallback: () => undefined }
+      const text = { name: name.replace(/[^a-zA-Z0-9_:]/g, '_'), description: options?.description ?? '' }
+      this.#gauges.set(gauge, { ...text, samples: [] })
+      return gauge
+    }
     const meter: Pick<
       Meter,
-      'createObservableGauge' | 'addBatchObservableCallback' | 'removeBatchObservableCallback'
+      | 'createObservableGauge'
+      | 'createObservableCounter'
+      | 'addBatchObservableCallback'
+      | 'removeBatchObservableCallback'
     > = {
-      createObservableGauge: (name, options) => {
-        const gauge = { addCallback: () => undefined, removeCallback: () => undefined }
-        const text = { name: name.replace(/[^a-zA-Z0-9_:]/g, '_'), description: options?.description ?? '' }
-        this.#gauges.set(gauge, { ...text, samples: [] })
-        return gauge
-      },
+      createObservableGauge,
+      createObservableCounter: createObservableGauge,
       addBatchObservableCallback: (callback) => void this.#callbacks.push(callback),
       removeBatchObservableCallback: () => undefined,
     }

@@ -16,18 +16,26 @@ export interface ControlSettings {
   readonly terminal: Terminal
 }
 
-export async function pauseGroup(target: BusTarget, settings: ControlSettings): Promise<ExitCode> {
-  const { name, isJson, terminal } = settings
+export async function pauseGroup(
+  target: BusTarget,
+  settings: ControlSettings & { readonly waitMs: number | undefined },
+): Promise<ExitCode> {
+  const { name, waitMs = 0, isJson, terminal } = settings
   if (settings.reason === undefined) {
     throw new UsageError(`--reason is needed: eventspine pause ${name} --reason '<why>'.`)
   }
   await using bus = await openBus(target)
   await bus.admin.group(name)
   if (!(await mayChange(target, settings, `pause the group ${name}`))) return EXIT.failed
-  const paused = await bus.admin.pause(name, actorOf(settings))
+  const paused = await bus.admin.pause(name, { ...actorOf(settings), waitMs })
   if (isJson) await terminal.out(JSON.stringify({ version: 1, group: name, paused }))
-  else
-    terminal.err(`paused the group ${name}; its consumers stop within two seconds, and running handlers end`)
+  else {
+    const then =
+      waitMs > 0
+        ? 'no handler of it runs any more'
+        : 'its consumers stop within two seconds, and running handlers end'
+    terminal.err(`paused the group ${name}; ${then}`)
+  }
   return EXIT.done
 }
 

@@ -1,6 +1,7 @@
 import type { BrowsedEvent, BrowseProgress, BrowseQuery, EventFilter } from '../../browsing/index.ts'
 import { EventRegistry } from '../../events/index.ts'
 import { EventBrowser } from '../../store/index.ts'
+import { bodyText } from '../body-text.ts'
 import { EXIT, type ExitCode, NotFoundError, UsageError } from '../exit-code.ts'
 import { loadEventClasses } from '../load-events.ts'
 import { openBus } from '../open-bus.ts'
@@ -156,15 +157,8 @@ export function dataOf(found: BrowsedEvent) {
   return {
     ...{ eventId, eventType, aggregateId, aggregateType, correlationId, causationId, tenantId },
     ...{ occurredAt: occurredAt?.toISOString(), storedAt: storedAt?.toISOString(), position, partition },
-    ...{ headers, body: textOf(found.body) },
+    ...{ headers, body: bodyText(found.body) },
   }
-}
-
-/** The body as text, or, if it is none, as `base64:…`. */
-function textOf(body: Uint8Array): string {
-  const bytes = Buffer.from(body.buffer, body.byteOffset, body.byteLength)
-  const text = bytes.toString('utf8')
-  return Buffer.from(text).equals(bytes) ? text : `base64:${bytes.toString('base64')}`
 }
 
 /** Between two lines of progress, in milliseconds. */

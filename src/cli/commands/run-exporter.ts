@@ -2,33 +2,32 @@ import { once } from 'node:events'
 import { createServer, type Server, type ServerResponse } from 'node:http'
 import { isIPv6 } from 'node:net'
 import { toError } from '../../errors.ts'
+import { observeSubscriptions } from '../../subscriptions/index.ts'
 import { EXIT, type ExitCode, UsageError } from '../exit-code.ts'
 import { openBus } from '../open-bus.ts'
-import type { BusTarget } from '../target.ts'
-import type { Terminal } from '../terminal.ts'
+import { openExistingStores } from '../open-stores.ts'
+import { busTarget, isStore, type LogInvocation, storeTarget } from '../target.ts'
 import { PrometheusGauges } from './prometheus-gauges.ts'
 
 /** Scrapes within this time get the same numbers, in milliseconds. */
 const FRESH_MS = 5000
 const CONTENT_TYPE = 'text/plain; version=0.0.4; charset=utf-8'
 
-/** Serves the gauges of `bus.admin.observe` until Ctrl-C, which ends it with success. */
+/** What is exported. */
+interface Source extends AsyncDisposable {
+  readonly isConnected: () => boolean | Promise<boolean>
+}
+
+/** Serves the gauges of `bus.admin.observe`, or of `observeSubscriptions`, until Ctrl-C, which ends it with success. */
 export async function serveMetrics(
-  target: BusTarget,
-  settings: {
-    readonly host: string
-    readonly port: number
-    readonly forMs: number | undefined
-    readonly terminal: Terminal
-  },
+  invocation: LogInvocation,
+  settings: { readonly host: string; readonly port: number; readonly forMs: number | undefined },
 ): Promise<ExitCode> {
-  const { host, port, forMs, terminal } = settings
-  if (target.url.startsWith('memory:'))
-    throw new UsageError('exporter needs a broker: memory: has no groups.')
-  await using bus = await openBus(target)
+  const { terminal } = invocation
+  const { host, port, forMs } = settings
   const gauges = new PrometheusGauges()
-  await bus.admin.observe({ meter: gauges.meter })
-  const page = shared(async () => `${await gauges.text()}${connectedText(bus.isConnected)}`)
+  await using source = await (isStore(invocation) ? openStore : openBroker)(invocation, gauges.meter)
+  const page = shared(async () => `${await gauges.text()}${connectedText(await source.isConnected())}`)
   const server = createServer((request, response) => {
     const isMetrics = request.url?.split('?')[0] === '/metrics'
     if (!isMetrics || request.method !== 'GET') answer(response, isMetrics ? 405 : 404, 'See /metrics.\n')
@@ -49,6 +48,22 @@ export async function serveMetrics(
   return EXIT.done
 }
 
+async function openBroker(invocation: LogInvocation, meter: PrometheusGauges['meter']): Promise<Source> {
+  const target = await busTarget(invocation)
+  if (target.url.startsWith('memory:'))
+    throw new UsageError('exporter needs a broker or a store: memory: has no groups.')
+  const bus = await openBus(target)
+  await bus.admin.observe({ meter })
+  return { isConnected: () => bus.isConnected, [Symbol.asyncDispose]: () => bus.shutdown() }
+}
+
+async function openStore(invocation: LogInvocation, meter: PrometheusGauges['meter']): Promise<Source> {
+  const stores = await openExistingStores(await storeTarget(invocation), invocation.terminal)
+  observeSubscriptions(stores, { meter })
+  const isConnected = async () => (await stores.events.health()).status !== 'down'
+  return { isConnected, [Symbol.asyncDispose]: () => stores.close() }
+}
+
 /** Scrapes at the same time, or soon after one another, cause one round of requests to the broker. */
 function shared(read: () => Promise<string>): () => Promise<string> {
   let last: { readonly at: number; readonly text: Promise<string> } | undefined
@@ -61,7 +76,7 @@ function shared(read: () => Promise<string>): () => Promise<string> {
 
 function connectedText(isConnected: boolean): string {
   const name = 'eventspine_exporter_connected'
-  return `# HELP ${name} 1 while the exporter is connected to the broker.\n# TYPE ${name} gauge\n${name} ${isConnected ? 1 : 0}\n`
+  return `# HELP ${name} 1 while the exporter is connected to the broker or the store.\n# TYPE ${name} gauge\n${name} ${isConnected ? 1 : 0}\n`
 }
 
 async function listen(server: Server, host: string, port: number): Promise<string> {

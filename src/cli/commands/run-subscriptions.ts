@@ -1,6 +1,5 @@
 import { ageOf } from '../../filter-line/index.ts'
 import { nearest } from '../../kit/spelling.ts'
-import type { ParkedEventKey } from '../../subscriptions/index.ts'
 import { EXIT, type ExitCode, NotFoundError } from '../exit-code.ts'
 import { type OpenStores, openExistingStores } from '../open-stores.ts'
 import { type Column, tableOf } from '../table.ts'
@@ -23,8 +22,6 @@ const COLUMNS: readonly Column<SubscriptionLine>[] = [
   { heading: 'SAVED', cell: ({ savedAt }) => `${ageOf(savedAt)} ago`, align: 'right' },
   { heading: 'PARKED', cell: ({ parked }) => parked, align: 'right' },
 ]
-
-const PAGE = 500
 
 export interface SubscriptionsSettings {
   readonly target: StoreTarget
@@ -53,7 +50,7 @@ export async function listSubscriptions(settings: SubscriptionsSettings): Promis
 }
 
 async function linesOf(stores: OpenStores, end: number): Promise<readonly SubscriptionLine[]> {
-  const parked = await parkedBySubscription(stores)
+  const parked = await stores.deadLetters.counts()
   return (await stores.checkpoints.list()).map(({ name, position, savedAt }) => ({
     ...{ name, position, savedAt },
     lag: Math.max(0, end - position),
@@ -72,15 +69,4 @@ function withName(lines: readonly SubscriptionLine[], name: string | undefined):
   const remedy =
     hint === undefined ? 'eventspine subscriptions lists those that have' : `did you mean ${hint}?`
   throw new NotFoundError(`No subscription ${JSON.stringify(name)} has saved a position: ${remedy}`)
-}
-
-async function parkedBySubscription({ deadLetters }: OpenStores): Promise<ReadonlyMap<string, number>> {
-  const counts = new Map<string, number>()
-  let after: ParkedEventKey | undefined
-  do {
-    const page: readonly ParkedEventKey[] = await deadLetters.list({ after, limit: PAGE })
-    for (const { subscription } of page) counts.set(subscription, (counts.get(subscription) ?? 0) + 1)
-    after = page.length < PAGE ? undefined : page.at(-1)
-  } while (after !== undefined)
-  return counts
 }

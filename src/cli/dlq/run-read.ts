@@ -1,5 +1,6 @@
 import type { DeadLetter, DeadLetterFilter, DeadLetterGroup, SummaryKey } from '../../bus/index.ts'
 import { ageOf } from '../../filter-line/index.ts'
+import { bodyText, shownLetter } from '../body-text.ts'
 import { EXIT, type ExitCode, NotFoundError } from '../exit-code.ts'
 import { type Column, plain, tableOf } from '../table.ts'
 import type { Terminal } from '../terminal.ts'
@@ -37,7 +38,7 @@ export interface ListSettings {
 export async function listLetters({ bus }: OpenDlq, settings: ListSettings): Promise<ExitCode> {
   const { filter, order, limit, cursor, isJson, terminal } = settings
   const page = await bus.deadLetters.list({ filter, order, limit, ...(cursor !== undefined && { cursor }) })
-  const letters = page.deadLetters
+  const letters = page.deadLetters.map(shownLetter)
   if (isJson) {
     await terminal.out(JSON.stringify({ version: 1, deadLetters: letters.map(dataOf), cursor: page.cursor }))
     return EXIT.done
@@ -52,13 +53,14 @@ export async function showLetter(
   { bus }: OpenDlq,
   { id, isJson, terminal }: { readonly id: string; readonly isJson: boolean; readonly terminal: Terminal },
 ): Promise<ExitCode> {
-  const letter = await bus.deadLetters.get(id)
-  if (letter === undefined) throw noLetter(id)
+  const found = await bus.deadLetters.get(id)
+  if (found === undefined) throw noLetter(id)
+  const letter = shownLetter(found)
   if (isJson) {
-    await terminal.out(JSON.stringify({ version: 1, ...dataOf(letter), ...bodyOf(letter) }))
+    await terminal.out(JSON.stringify({ version: 1, ...dataOf(letter), body: bodyText(letter.body) }))
     return EXIT.done
   }
-  const { body, headers, ...fields } = { ...dataOf(letter), ...bodyOf(letter) }
+  const { body, headers, ...fields } = { ...dataOf(letter), body: bodyText(letter.body) }
   for (const [name, value] of Object.entries({ ...fields, headers: JSON.stringify(headers) })) {
     if (value !== undefined) await terminal.out(`${name.padEnd(16)} ${plain(String(value))}`)
   }
@@ -94,10 +96,4 @@ export const noLetter = (id: string) =>
 function dataOf(letter: DeadLetter) {
   const { event: _event, body: _body, errorStack: _stack, ...data } = letter
   return data
-}
-
-function bodyOf({ body }: DeadLetter) {
-  const bytes = Buffer.from(body)
-  const isText = Buffer.from(bytes.toString('utf8')).equals(bytes)
-  return { body: isText ? bytes.toString('utf8') : `base64:${bytes.toString('base64')}` }
 }

@@ -22,6 +22,8 @@ const move = (parent, node, before) => {
   else parent.insertBefore(node, before)
 }
 
+const isCalm = matchMedia('(prefers-reduced-motion: reduce)').matches
+
 /** Changes an element into another one, and keeps what the viewer did: focus, typed text, what is open. */
 export const morph = (from, to) => {
   if (from.isEqualNode(to)) return
@@ -42,7 +44,11 @@ export const morph = (from, to) => {
     if (found === at) at = at.nextSibling
     else move(from, found, at)
     if (wanted.nodeType === 1) morph(found, wanted)
-    else if (found.nodeValue !== wanted.nodeValue) found.nodeValue = wanted.nodeValue
+    else if (found.nodeValue !== wanted.nodeValue) {
+      found.nodeValue = wanted.nodeValue
+      if (isCalm || !/^\\d/.test(found.nodeValue) || from.tagName === 'TIME') continue
+      from.animate([{ color: 'var(--accent)', opacity: .45 }, { color: 'var(--accent)', opacity: 1 }, {}], 900)
+    }
   }
   while (at) { const next = at.nextSibling; at.remove(); at = next }
 }

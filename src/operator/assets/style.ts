@@ -194,6 +194,7 @@ dialog .facts { margin-bottom: 1rem }
   .table:not(.plain) td, .table:not(.plain) td:first-child, .table:not(.plain) td:last-child { display: block; padding: 0; border: 0; text-align: left; white-space: normal; width: auto }
   .table:not(.plain) td.main, .table:not(.plain) td.wide { grid-column: 1 / -1 }
   .table:not(.plain) td.main { font-size: 1.05rem }
+  .table:not(.plain) td:empty { display: none }
   .table:not(.plain) td[data-label]::before { content: attr(data-label); display: block; font-size: .78rem; font-weight: 400; color: var(--quiet) }
   .facts { grid-template-columns: minmax(0, 1fr); gap: .1rem }
   .facts dd { margin-bottom: .6rem }

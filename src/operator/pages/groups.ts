@@ -90,7 +90,7 @@ function fact(label: string, value: Parameters<typeof card>[1]): Html {
 
 function chart({ name, samples }: SeenGroup): Html {
   const known = samples.flatMap(({ value }) => value ?? [])
-  const most = known.length === 0 ? '' : `at most ${numberText(Math.max(...known))}`
+  const most = known.length === 0 ? '' : `highest ${numberText(Math.max(...known))}`
   return html`<div class="body chart">${sparkline(samples, { spanMs: SHOWN_MS, label: `Lag of ${name}`, isBig: true })}
 <div class="axis"><span>15 min ago</span><span>${most}</span><span>now</span></div></div>`
 }

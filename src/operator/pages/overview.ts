@@ -52,11 +52,12 @@ function tiles(groups: readonly SeenGroup[], context: RequestContext): Html {
   const times = groups.flatMap(({ oldestUnsettledAt }) => oldestUnsettledAt?.getTime() ?? [])
   const oldest = times.length === 0 ? undefined : new Date(Math.min(...times))
   const consumers = sum(groups.map(({ members }) => members))
+  const idle = groups.filter(({ members }) => members === 0).length
   return html`<div class="tiles">
 ${tile('Waiting events', waiting === undefined ? 'unknown' : numberText(waiting), `in ${counted(groups.length, 'group')}`, links.bus(['groups']))}
 ${tile('Oldest event', oldest === undefined ? 'none' : age(oldest), 'not yet handled', links.bus(['groups']))}
 ${tile('Dead letters', numberText(dead), dead === 0 ? 'all is well' : 'need a decision', deadLettersOf(context) ?? links.bus(['groups']), dead === 0 ? undefined : 'bad')}
-${tile('Consumers', number(consumers), `${numberText(groups.filter(({ members }) => members === 0).length)} groups without one`, links.bus(['groups']))}
+${tile('Consumers', number(consumers), idle === 0 ? 'every group has one' : `${counted(idle, 'group')} without one`, links.bus(['groups']))}
 </div>`
 }
 
@@ -107,7 +108,7 @@ function noticesOf(group: SeenGroup, context: RequestContext): readonly Notice[]
   }
   if (paused !== undefined) {
     const why = paused.why === undefined ? '' : html`: ${foreign(paused.why)}`
-    const text = html`<strong>${foreign(name)}</strong> is paused by ${foreign(paused.by)} since ${age(paused.at)}${why}.`
+    const text = html`<strong>${foreign(name)}</strong> has been paused by ${foreign(paused.by)} for ${age(paused.at)}${why}.`
     found.push({ rank: 2, level: 'warn', text, ...link })
   } else if (members === 0 && lag !== 0) {
     const oldest = oldestUnsettledAt === undefined ? '' : html`, the oldest for ${age(oldestUnsettledAt)}`

@@ -145,7 +145,7 @@ export class RabbitMQAttemptMarks {
  * of another message must not count for this one. A copy that waited for one handler is another message than the original,
  * which may still be in the queue for other handlers.
  */
-function identityOf({ properties, content }: AmqpMessage): string {
+export function identityOf({ properties, content }: AmqpMessage): string {
   const target = properties.headers?.[REPLAY_HANDLERS]
   const hash = createHash('sha256')
     .update(`${properties.messageId ?? ''}\0`)

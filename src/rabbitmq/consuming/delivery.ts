@@ -5,7 +5,7 @@ import type { Wait } from '../../transport/waiting.ts'
 import type { AmqpMessage } from '../client/client.ts'
 import { toIncoming } from '../wire/message.ts'
 import type { RabbitMQAcks, UnackedDelivery } from './acks.ts'
-import type { AttemptMark, MarkedMessage } from './attempt-marks.ts'
+import { type AttemptMark, identityOf, type MarkedMessage } from './attempt-marks.ts'
 import type { PlacedMessage, RabbitMQWaitingLines } from './waiting-lines.ts'
 
 /** The places behind which later messages wait, by the names of the handlers. */
@@ -86,6 +86,11 @@ export class RabbitMQDelivery implements Delivery {
   /** True while a handler of the delivery runs, or its outcome is being written. */
   get isBusy(): boolean {
     return this.#isBusy
+  }
+
+  /** A replay has none: its dead letter may be replayed again, as an equal message. */
+  get identity(): string | undefined {
+    return this.replayTarget === undefined ? identityOf(this.#raw) : undefined
   }
 
   describe(): Readonly<Record<string, string | number>> {

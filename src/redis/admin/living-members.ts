@@ -25,15 +25,18 @@ export async function livingMembers(
   { keys }: ResolvedRedisOptions,
   group: string,
 ): Promise<LivingMembers> {
-  const [members, leases, time] = await Promise.all([
+  const [members, leases, departed, time] = await Promise.all([
     client.sendCommand(['HGETALL', keys.members(group)]),
     client.sendCommand(['HGETALL', keys.leases(group)]),
+    client.sendCommand(['SMEMBERS', keys.departed(group)]),
     client.sendCommand(['TIME']),
   ])
   const now = Array.isArray(time) ? Number(time[0]) * 1000 : Date.now()
   const names = new Map([...readHash(members)].map(([token, value]) => [token, memberOf(String(value))]))
   const living = [...names.values()].filter(({ beatAt }) => now - beatAt < LIVING_MS)
-  const known = new Set([...names.values()].map(({ name }) => name))
+  // A consumer that has left stays in the group while it has entries.
+  const left = Array.isArray(departed) ? departed.map(String) : []
+  const known = new Set([...[...names.values()].map(({ name }) => name), ...left])
   const foreign = (await consumersOf(client, keys.streams, group)).filter((name) => !known.has(name))
   const owners = new Map<number, string>()
   for (const [partition, fence] of readHash(leases)) {

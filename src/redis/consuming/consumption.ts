@@ -108,7 +108,7 @@ export class RedisConsumption implements Consumption, EntryOwner {
       onLost: (entry) => held.drop(entry, 'lost'),
     })
     const sizes = new EntrySizes(options.maxEntryBytes)
-    this.#recovery = new RedisRecovery({ ...parts, streams: this.#streams, held, sizes })
+    this.#recovery = new RedisRecovery({ ...parts, streams: this.#streams, held, sizes, stopped })
     const partitions = options.ordering === 'aggregate' ? this.#createPartitions() : undefined
     this.#partitions = partitions
     this.#leasedReader = new LeasedReader(options, this.#finished, () => partitions?.readable ?? [])
@@ -132,8 +132,8 @@ export class RedisConsumption implements Consumption, EntryOwner {
   /** Creates the groups if they are missing, and starts reading. @throws ConnectionError */
   async start(): Promise<void> {
     await this.#group.declare(this.#parts.commands.requireClient(), this.#parts.options.startFrom)
-    if (!this.#parts.readsNew) return
     this.#leases.start(this.#held)
+    if (!this.#parts.readsNew) return
     this.#nameWatch?.start()
     await this.#membership.start()
     this.#running = this.#run()
@@ -159,6 +159,7 @@ export class RedisConsumption implements Consumption, EntryOwner {
     // A read may reach the server after the first request to end it.
     do await this.#readLoop.unblock()
     while (!(await settledWithin(this.#running, UNBLOCK_INTERVAL_MS)))
+    await this.#recovery.whenScanned()
   }
 
   async release(signal: AbortSignal): Promise<void> {
@@ -174,6 +175,7 @@ export class RedisConsumption implements Consumption, EntryOwner {
     } catch {
       // Other consumers take over the entries when their leases expire.
     } finally {
+      for (const entry of this.#held) this.#held.drop(entry, 'lost')
       this.#partitions?.close()
     }
   }
@@ -185,9 +187,9 @@ export class RedisConsumption implements Consumption, EntryOwner {
     await this.#group.leave(client)
   }
 
-  /** Takes over pending entries once. Resolves when each of them is settled or given up. */
-  recover(request: RecoveryRequest): Promise<RecoveryResult> {
-    return this.#recovery.recover(request, this)
+  /** Takes over pending entries once. Resolves when each of them is settled or given up. @returns undefined after a stop. */
+  recover(request: RecoveryRequest): Promise<RecoveryResult> | undefined {
+    return this.#stopped.signal.aborted ? undefined : this.#recovery.recover(request, this)
   }
 
   ack(entry: HeldEntry): void {
@@ -257,9 +259,8 @@ export class RedisConsumption implements Consumption, EntryOwner {
     const leasesKey = keys.leases(group)
     for (const entries of groupByOwnership(unsettled)) {
       const [first] = entries
-      if (first === undefined) continue
-      await releaseLeases(client, { stream: first.stream, group, consumer, entries, leasesKey })
-      for (const entry of entries) this.#held.drop(entry, 'lost')
+      if (first !== undefined)
+        await releaseLeases(client, { stream: first.stream, group, consumer, entries, leasesKey })
     }
     return unsettled.length
   }
@@ -296,8 +297,7 @@ export class RedisConsumption implements Consumption, EntryOwner {
         this.#partitions?.apply(beat)
         if (this.#partitions === undefined) this.#departed.takeOver(beat.departed)
       },
-      onOtherOrdering: (name) =>
-        host.notify({ type: 'orderingDiffers', detail: otherOrdering(options, name) }),
+      onOtherOrdering: (detail) => host.notify({ type: 'orderingDiffers', detail }),
       onFailure: (error) => {
         if (isErrorReply(toError(error)))
           host.notify({ type: 'readFailed', error: commandError(options.address, 'EVAL (beat)', error) })
@@ -324,14 +324,6 @@ function streamsOf({ keys, consumerGroup }: ResolvedRedisOptions): readonly Cons
       lease: undefined,
     },
   ])
-}
-
-function otherOrdering({ ordering, consumerGroup }: ResolvedRedisOptions, name: string): string {
-  const other = ordering === 'none' ? 'aggregate' : 'none'
-  return (
-    `this consumer of the group ${consumerGroup} has the ordering '${ordering}', and ${name} has '${other}', so the events ` +
-    'of an aggregate are not in order across the group; give all consumers the same ordering'
-  )
 }
 
 /** Only a name that the user chose can belong to two processes. */

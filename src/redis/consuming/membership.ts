@@ -49,8 +49,8 @@ export interface RedisMembershipParts {
   /** The leases that this member holds, to be stored again if the server has lost them. */
   readonly held: () => Iterable<readonly [partition: number, fence: string]>
   readonly onBeat: (beat: Beat) => void
-  /** Called if another living member has another `ordering`: with its consumer name, once until all have the same again. */
-  readonly onOtherOrdering: (consumerName: string) => void
+  /** Called if another living member has another `ordering`: with an explanation, once until all have the same again. */
+  readonly onOtherOrdering: (detail: string) => void
   /** Called if the server refuses a beat. */
   readonly onFailure: (error: unknown) => void
 }
@@ -188,7 +188,9 @@ export class RedisMembership {
     const own = this.#mode === 'competes'
     // One that does not beat may be dead.
     const other = others.find(({ competes, ageMs }) => competes !== own && ageMs < this.#deadMs)
-    if (other !== undefined && !this.#isOtherReported) this.#parts.onOtherOrdering(other.consumerName)
+    if (other !== undefined && !this.#isOtherReported) {
+      this.#parts.onOtherOrdering(otherOrdering(this.#parts.options, other.consumerName))
+    }
     this.#isOtherReported = other !== undefined
   }
 
@@ -231,6 +233,14 @@ async function openConnections(
   } catch {
     return undefined // not permitted: these members are dead after `pendingIdleMs`
   }
+}
+
+function otherOrdering({ ordering, consumerGroup }: ResolvedRedisOptions, name: string): string {
+  const other = ordering === 'none' ? 'aggregate' : 'none'
+  return (
+    `this consumer of the group ${consumerGroup} has the ordering '${ordering}', and ${name} has '${other}', so the events ` +
+    'of an aggregate are not in order across the group; give all consumers the same ordering'
+  )
 }
 
 /** Id and address of each connection. The ids alone are used again after a restart of the server. */

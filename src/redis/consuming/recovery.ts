@@ -1,3 +1,4 @@
+import { IdleCounter } from '../../kit/idle-counter.ts'
 import { sleep } from '../../kit/time.ts'
 import type { DeadLetterReason, Intake, TransportHost } from '../../transport/transport.ts'
 import type { ConsumedStream } from '../client/consumed-stream.ts'
@@ -18,9 +19,11 @@ export interface RecoveryResult {
   readonly reprocessed: number
   /** Entries moved to the dead letter queue. */
   readonly dlq: number
-  /** Entries that are still pending: the bus was stopped, or another consumer took them over. */
+  /** Entries that are still pending: the bus was stopped, the group paused, or another consumer took them over. */
   readonly failed: number
 }
+
+type Counts = { -readonly [K in keyof RecoveryResult]: number }
 
 export interface RecoveryRequest {
   readonly minIdleTimeMs: number
@@ -38,6 +41,8 @@ export interface RedisRecoveryParts {
   readonly streams: readonly ConsumedStream[]
   readonly held: HeldEntries
   readonly sizes: EntrySizes
+  /** Aborts when nothing more may be taken over. */
+  readonly stopped: AbortSignal
 }
 
 /** Most bytes that are read at once if every claimed entry is as large as allowed. */
@@ -50,6 +55,8 @@ const ROOM_CHECK_MS = 1
 export class RedisRecovery {
   readonly #parts: RedisRecoveryParts
   readonly #pending: RedisPendingEntries
+  /** The calls of `recover` that may still take over entries. */
+  readonly #scans = new IdleCounter()
 
   constructor(parts: RedisRecoveryParts) {
     this.#parts = parts
@@ -81,16 +88,31 @@ export class RedisRecovery {
     await this.#takeAll({ minIdleMs: pendingIdleMs, pageSize: batchSize }, signal)
   }
 
+  /** Resolves when no call of `recover` takes over entries. */
+  whenScanned(): Promise<void> {
+    return this.#scans.whenIdle()
+  }
+
   /** Takes over every entry that matches. Resolves when each of them is settled or given up. */
   async recover(request: RecoveryRequest, owner: EntryOwner): Promise<RecoveryResult> {
-    const { options } = this.#parts
     const result = { checked: 0, claimed: 0, reprocessed: 0, dlq: 0, failed: 0 }
+    await Promise.all(await this.#scans.track(this.#scan(request, owner, result)))
+    return result
+  }
+
+  /** @returns a promise for the end of each entry that was taken over. */
+  async #scan(
+    request: RecoveryRequest,
+    owner: EntryOwner,
+    result: Counts,
+  ): Promise<readonly Promise<void>[]> {
+    const { options, stopped } = this.#parts
     const ends: Promise<void>[] = []
     const search = { minIdleMs: request.minIdleTimeMs, pageSize: request.batchSize }
     for (const stream of this.#recoverable) {
       for await (const page of this.#pending.pages(stream, search)) {
         result.checked += page.length
-        for await (const owned of this.#claimed(stream, page, search)) {
+        for await (const owned of this.#claimed(stream, page, search, stopped)) {
           result.claimed += 1
           const entry = this.#take(stream, owned)
           if (entry === undefined) continue
@@ -99,10 +121,10 @@ export class RedisRecovery {
             result.dlq += 1
           } else ends.push(countEnd(entry, result))
         }
+        if (stopped.aborted) return ends
       }
     }
-    await Promise.all(ends)
-    return result
+    return ends
   }
 
   /** In an ordered group, the owner of a partition has its pending entries, however long it holds them. */
@@ -136,21 +158,20 @@ export class RedisRecovery {
     stream: ConsumedStream,
     page: readonly PendingRow[],
     search: PendingSearch,
-    signal?: AbortSignal,
+    signal: AbortSignal,
   ): AsyncIterable<OwnedEntry> {
     const { intake, sizes, options } = this.#parts
     const most = Math.max(1, Math.floor(MAX_CLAIMED_BYTES / options.maxEntryBytes))
     const rows = this.#notHeld(stream, page)
-    const isStopped = () => signal?.aborted === true
-    for (let start = 0; start < rows.length && !isStopped(); ) {
+    for (let start = 0; start < rows.length && !signal.aborted; ) {
       await intake.whenRoom()
-      if (isStopped()) return
+      if (signal.aborted) return
       const count = Math.min(most, sizes.fitting(intake.room, intake.roomBytes))
       const fitting = rows.slice(start, start + count)
       start += fitting.length
       if (fitting.length === 0) {
         // Another delivery took the room, or the intake is closing. A later entry must not be claimed before these.
-        if (signal === undefined || !(await sleep(ROOM_CHECK_MS, signal))) return
+        if (!(await sleep(ROOM_CHECK_MS, signal))) return
         continue
       }
       const owned = await this.#pending.claim(stream, fitting, search)
@@ -171,10 +192,7 @@ export class RedisRecovery {
 }
 
 /** Resolves when the entry has ended, and counts how. */
-function countEnd(
-  entry: HeldEntry,
-  result: { reprocessed: number; dlq: number; failed: number },
-): Promise<void> {
+function countEnd(entry: HeldEntry, result: Counts): Promise<void> {
   const { promise, resolve } = Promise.withResolvers<void>()
   entry.onEnd = (end) => {
     if (end === 'acknowledged') result.reprocessed += 1

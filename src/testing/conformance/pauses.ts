@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import type { AuditEntry, BrokerEventBus } from '../../index.ts'
+import { type AuditEntry, type BrokerEventBus, NonRetryableError } from '../../index.ts'
 import { test } from './conformance-test.ts'
 import { Marked, marked, Noted, noted, series } from './events.ts'
 import { Recording } from './recording.ts'
@@ -31,6 +31,15 @@ async function bystander(scene: Scene, consumerGroup = 'other'): Promise<Recordi
     consumerGroup,
   })
   return recording
+}
+
+/** A bus of another group, and the marks that it handles. */
+async function outsider(scene: Scene) {
+  const marks = new Recording<Marked>()
+  const publisher = await scene.consumer((it) => it.subscribe(Marked, marks.handler, { name: 'marks' }), {
+    consumerGroup: 'outside',
+  })
+  return { publisher, marks }
 }
 
 /** Waits until an event of an aggregate was handled. */
@@ -153,5 +162,98 @@ export const pauseTests = [
     assert.equal(failing.runs.length, attempts + 1)
     assert.equal(failing.runs.at(-1)?.attempt, attempts + 1)
     assert.equal(await bus.deadLetters.count(), 0)
+  }),
+
+  test('waits until no handler of a paused consumer group runs', {
+    needs: [...NEEDS, 'presence'],
+  }, async (scene) => {
+    const gate = Promise.withResolvers<void>()
+    const slow = new Recording<Noted>(() => gate.promise)
+    const join = () => scene.consumer((it) => it.subscribe(Noted, slow.handler, { name: 'slow' }))
+    const buses = [await join(), await join()]
+    const operator = await scene.brokerBus({ consumerGroup: 'observer' })
+    await operator.publish([noted('Order-1')])
+    await scene.runs(slow, 1)
+
+    await assert.rejects(operator.admin.pause('main', { by: 'ada', waitMs: 1 }), {
+      code: 'GROUP_STILL_RUNNING',
+      message:
+        /^The consumer group main is paused, but handlers still run, or may run, after 1 ms: .*process \d+/,
+    })
+    for (const bus of buses) await pausedWith(scene, bus, 'paused by ada')
+    await assert.rejects(operator.admin.pause('main', { by: 'ben', waitMs: 1500 }), {
+      message: /handles 1 events, the oldest for \d+ s, as it reported \d+ s ago\. The pause stays/,
+    })
+    const waiting = operator.admin.pause('main', { by: 'cleo', waitMs: scene.waitMs })
+    gate.resolve()
+    assert.equal((await waiting).by, 'cleo')
+    const running = (await operator.admin.consumers()).map((consumer) => consumer.running)
+    assert.deepEqual([...new Set(running)].filter(Boolean), [])
+    assert.equal(slow.runs.length, 1)
+
+    await operator.publish([noted('Order-2')])
+    await operator.admin.resume('main')
+    await scene.runs(slow, 2)
+  }),
+
+  test('keeps replays and events whose long wait is over for a paused consumer group', {
+    needs: [...NEEDS, 'retry', 'deadLetters', 'waiting'],
+  }, async (scene) => {
+    let isFixed = false
+    const rejected = new Recording<Noted>(() => {
+      if (!isFixed) throw new NonRetryableError('planned')
+    })
+    const waiting = new Recording<Noted>(() => {
+      if (!isFixed) throw new Error('planned')
+    })
+    const bus = await scene.consumer((it) => {
+      const longWaits = { fromMs: 100, order: 'giveUp' } as const
+      it.subscribe(Noted, rejected.handler, { name: 'rejected' })
+      it.subscribe(Noted, waiting.handler, { name: 'waiting', retryDelaysMs: MANY_RETRIES, longWaits })
+    })
+    const { publisher, marks } = await outsider(scene)
+    await bus.publish([noted('Order-1')])
+    await scene.until('a dead letter', async () => (await bus.deadLetters.count()) === 1)
+    await scene.runs(waiting, 2)
+
+    await bus.admin.pause('main', { by: 'ada' })
+    await pausedWith(scene, bus, 'paused by ada')
+    // An attempt that was being recorded when the pause was noticed still runs.
+    await scene.pings(publisher, marks, 50)
+    const attempts = waiting.runs.length
+    const [letter] = (await publisher.deadLetters.list()).deadLetters
+    assert.equal(await publisher.deadLetters.replay(letter?.id ?? ''), true)
+    await scene.pings(publisher, marks, 500)
+    assert.deepEqual([rejected.runs.length, waiting.runs.length], [1, attempts])
+
+    isFixed = true
+    await bus.admin.resume('main')
+    await scene.runs(rejected, 2)
+    await scene.runs(waiting, attempts + 1)
+    assert.deepEqual(waiting.runs.at(-1)?.attempt, attempts + 1)
+  }),
+
+  test('hands nothing that a consumer held when it crashed to the others of a paused group', {
+    needs: [...NEEDS, 'redelivery'],
+    faults: ['crash'],
+  }, async (scene) => {
+    const stuck = new Recording<Noted>(() => scene.ended)
+    const victim = await scene.consumer((it) => it.subscribe(Noted, stuck.handler, { name: 'notes' }))
+    const { publisher, marks } = await outsider(scene)
+    await publisher.publish(series('Order-1', 3))
+    await scene.runs(stuck, 1)
+    await publisher.admin.pause('main', { by: 'ada' })
+    await pausedWith(scene, victim, 'paused by ada')
+
+    const heir = new Recording<Noted>()
+    const later = await scene.consumer((it) => it.subscribe(Noted, heir.handler, { name: 'notes' }))
+    await pausedWith(scene, later, 'paused by ada')
+    await scene.crash(victim)
+    await scene.pings(publisher, marks, Math.max(500, 1.5 * scene.idleLimitMs))
+    assert.deepEqual(heir.runs, [])
+
+    await publisher.admin.resume('main')
+    await scene.runs(heir, 3)
+    assert.deepEqual([...new Set(heir.events.map(({ n }) => n))], [0, 1, 2])
   }),
 ]

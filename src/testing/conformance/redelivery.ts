@@ -119,6 +119,44 @@ export const redeliveryTests = [
     await scene.assertNothingLeft(publisher)
   }),
 
+  test('repeats no handler that had succeeded before the connections were cut, and repeats the one that had failed', {
+    needs: ['redelivery', 'outages', 'retry'],
+    faults: ['cutConnections'],
+  }, async (scene) => {
+    const gate = Promise.withResolvers<void>()
+    const succeeds = new Recording<Noted>()
+    const failsOnce = new Recording<Noted>(async () => {
+      const { length } = failsOnce.runs
+      await gate.promise
+      if (length === 1) throw new Error('planned')
+    })
+    const bus = await scene.consumer((it) => {
+      it.subscribe(Noted, succeeds.handler, { name: 'audit' })
+      it.subscribe(Noted, failsOnce.handler, { name: 'invoice' })
+    })
+    const publisher = await scene.bus()
+    await publisher.publish([noted('Order-1')])
+    await scene.runs(failsOnce, 1)
+
+    await scene.cutConnections()
+    await scene.until(
+      'the reconnection',
+      () => bus.isConnected && bus.getStats().reconnections >= 1,
+      () => bus.getStats(),
+    )
+    gate.resolve()
+
+    await scene.runs(failsOnce, 2)
+    await scene.until(
+      'the event to be settled',
+      () => bus.getStats().inFlight === 0,
+      () => bus.getStats(),
+    )
+    await bus.shutdown()
+    assert.deepEqual([succeeds.runs.length, failsOnce.runs.length], [1, 2])
+    await scene.assertNothingLeft(publisher)
+  }),
+
   test('does not redeliver a message that waits for its retry', {
     needs: ['redelivery', 'consumerGroups', 'retry'],
   }, async (scene) => {

@@ -68,31 +68,40 @@ export const parkedEventTests = [
     assert.deepEqual({ ...found.event }, { ...event })
   }),
 
-  storesTest('lists by subscription and position, in pages', async ({ stores: { deadLetters } }) => {
-    for (const [subscription, position] of [
-      ['b', 2],
-      ['a', 10],
-      ['b', 1],
-      ['a', 9],
-      ['B', 5],
-    ] as const) {
-      await deadLetters.add(parked(subscription, position))
-    }
+  storesTest(
+    'lists by subscription and position, in pages, and counts',
+    async ({ stores: { deadLetters } }) => {
+      for (const [subscription, position] of [
+        ['b', 2],
+        ['a', 10],
+        ['b', 1],
+        ['a', 9],
+        ['B', 5],
+      ] as const) {
+        await deadLetters.add(parked(subscription, position))
+      }
 
-    const all = ['B 5', 'a 9', 'a 10', 'b 1', 'b 2']
-    assert.deepEqual(await keysOf(deadLetters), all)
-    assert.deepEqual(await keysOf(deadLetters, { subscription: 'a' }), ['a 9', 'a 10'])
-    assert.deepEqual(await keysOf(deadLetters, { subscription: 'nobody' }), [])
-    const pages: string[] = []
-    for (let after: ParkedEvent | undefined; ; ) {
-      const page = await deadLetters.list({ after, limit: 2 })
-      pages.push(...page.map(({ subscription, position }) => `${subscription} ${position}`))
-      after = page.at(-1)
-      if (after === undefined) break
-    }
-    assert.deepEqual(pages, all)
-    assert.deepEqual(await keysOf(deadLetters, { subscription: 'b', after: parked('b', 1) }), ['b 2'])
-  }),
+      const all = ['B 5', 'a 9', 'a 10', 'b 1', 'b 2']
+      assert.deepEqual(await keysOf(deadLetters), all)
+      const counts = [...(await deadLetters.counts())].toSorted(([a], [b]) => (a < b ? -1 : 1))
+      assert.deepEqual(counts, [
+        ['B', 1],
+        ['a', 2],
+        ['b', 2],
+      ])
+      assert.deepEqual(await keysOf(deadLetters, { subscription: 'a' }), ['a 9', 'a 10'])
+      assert.deepEqual(await keysOf(deadLetters, { subscription: 'nobody' }), [])
+      const pages: string[] = []
+      for (let after: ParkedEvent | undefined; ; ) {
+        const page = await deadLetters.list({ after, limit: 2 })
+        pages.push(...page.map(({ subscription, position }) => `${subscription} ${position}`))
+        after = page.at(-1)
+        if (after === undefined) break
+      }
+      assert.deepEqual(pages, all)
+      assert.deepEqual(await keysOf(deadLetters, { subscription: 'b', after: parked('b', 1) }), ['b 2'])
+    },
+  ),
 
   storesTest('replaces the event at a position', async ({ stores: { deadLetters } }) => {
     await deadLetters.add(parked('sums', 3))

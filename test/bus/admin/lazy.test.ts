@@ -34,6 +34,7 @@ it('loads the code of the operator with the first call, and nothing of it before
     'browsing/event-filter.ts',
     'browsing/index.ts',
     'browsing/tail.ts',
+    'bus/admin/await-halt.ts',
     'bus/admin/browsed-message.ts',
     LOADED[0],
     'bus/admin/explain.ts',

@@ -62,6 +62,7 @@ it('has the names and units of the conventions, and correct values', async () =>
     'eventspine.messages.skipped': '{message}',
     'eventspine.messages.in_flight': '{message}',
     'eventspine.consumer.lag': '{message}',
+    'eventspine.consumer.paused': '1',
     'eventspine.handlers.paused': '{handler}',
     'eventspine.reconnections': '{reconnection}',
   })
@@ -174,6 +175,22 @@ it('reports waiting and running messages, and failed publishes', async () => {
   expect(total(after.get('eventspine.reconnections'))).toBe(1)
   expect(total(after.get('messaging.client.sent.messages'), { 'error.type': 'PUBLISH_TIMEOUT' })).toBe(1)
   expect(total(after.get('messaging.client.operation.duration'), { 'error.type': 'PUBLISH_TIMEOUT' })).toBe(1)
+})
+
+it('reports whether an operator has paused the group of a bus that consumes', async () => {
+  const read = startMetrics()
+  const broker = new MemoryBroker()
+  const bus = brokerBus({ broker })
+  const paused = async () => (await read()).get('eventspine.consumer.paused')?.points
+  expect(await paused()).toBeUndefined()
+  bus.startConsumingInBackground()
+  await bus.whenConsuming()
+  expect(await paused()).toMatchObject([{ attributes: GROUP, value: 0 }])
+
+  await bus.admin.pause('default', { waitMs: 10_000 })
+  expect(await paused()).toMatchObject([{ value: 1 }])
+  await bus.admin.resume('default')
+  await waitFor(async () => (await paused())?.[0]?.value === 0)
 })
 
 it('reports events that wait long for a handler, and health says how many and how old are too many', async () => {

@@ -43,3 +43,35 @@ it('handles each event once although the group evicts its member before a commit
   expect(bus.getStats()).toMatchObject({ eventsProcessedSuccess: 5, eventsProcessedFailed: 0 })
   expect((await committedOf(`${topicPrefix}.stream`, topicPrefix)).get(0)?.offset).toBe(5)
 })
+
+it('repeats no handler that succeeded before the group evicted its member, and repeats the one that failed', async () => {
+  const topicPrefix = freshName()
+  const consumerGroup = topicPrefix
+  const bus = createBus({ topicPrefix, consumerGroup, topicPartitions: 1, heartbeatIntervalMs: 100 })
+  const gate = Promise.withResolvers<void>()
+  const runs: string[] = []
+  bus.subscribe(OrderCreated, () => void runs.push('audit'), { name: 'audit' })
+  bus.subscribe(
+    OrderCreated,
+    async () => {
+      runs.push('invoice')
+      const isFirst = runs.length === 2
+      await gate.promise
+      if (isFirst) throw new Error('planned')
+    },
+    { name: 'invoice' },
+  )
+  await consume(bus)
+  await bus.publish([orderCreated()])
+  await until('both to run', () => runs.length === 2)
+  const { rebalanceCount } = bus.getStats()
+
+  await evictMembers(topicPrefix)
+  await until('the consumer to have joined again', () => bus.getStats().rebalanceCount > rebalanceCount)
+  gate.resolve()
+  await until('the event to be handled', () => bus.getStats().eventsProcessedSuccess === 1)
+  await bus.shutdown()
+
+  expect(runs).toEqual(['audit', 'invoice', 'invoice'])
+  expect((await committedOf(`${topicPrefix}.stream`, topicPrefix)).get(0)?.offset).toBe(1)
+})

@@ -1,7 +1,7 @@
 import { expect, it } from 'vitest'
 import { MemoryBroker, MemoryBrokerEventBus } from '../../../src/testing/index.ts'
 import { waitFor } from '../../support/wait-for.ts'
-import { axeFaults, sidewaysScroll, useBrowser } from '../browser.ts'
+import { useBrowser } from '../browser.ts'
 import { silentLogger } from '../silent-logger.ts'
 import { brokenBilling, operatorsStory, tabTo } from './story.ts'
 
@@ -70,30 +70,5 @@ it('edits and replays, and runs a bulk job that another browser sees and cancels
     await waitFor(() => scene.state.ran.filter((line) => line.startsWith('invoice')).length === 120 - left)
     await page.context().close()
     await other.context().close()
-  }
-})
-
-it('has no serious fault of accessibility, light and dark, and fits a telephone', async () => {
-  await using scene = await inMemory(40)
-  const [letter] = (await scene.page.deadLetters.list()).deadLetters
-  const path = `/orders/dead-letters/${encodeURIComponent(letter?.id ?? '')}`
-  const pages = [
-    '/orders/dead-letters',
-    path,
-    `${path}/edit`,
-    '/orders/bulk/purge?filter=group%3Abilling',
-    `${path}x`,
-  ]
-  for (const colorScheme of ['light', 'dark'] as const) {
-    const page = await browser.open({
-      ...{ baseURL: scene.url, colorScheme, bypassCSP: true, expected: /status of 4/ },
-      viewport: { width: colorScheme === 'light' ? 1280 : 390, height: 800 },
-    })
-    for (const one of [...pages, '/orders/dead-letters?filter=grup%3Aa']) {
-      await page.goto(one)
-      expect([one, await axeFaults(page)]).toEqual([one, []])
-      expect([one, await sidewaysScroll(page)]).toEqual([one, expect.toSatisfy((pixels) => pixels <= 0)])
-    }
-    await page.context().close()
   }
 })

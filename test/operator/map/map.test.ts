@@ -1,16 +1,10 @@
 import { expect, it } from 'vitest'
 import type { Topology } from '../../../src/index.ts'
-import { operatorListener } from '../../../src/operator/index.ts'
 import { graphOf } from '../../../src/operator/pages/map/graph.ts'
 import { placed } from '../../../src/operator/pages/map/place.ts'
-import { paced } from '../../support/pace.ts'
 import { waitFor } from '../../support/wait-for.ts'
-import { axeFaults, sidewaysScroll, useBrowser } from '../browser.ts'
 import { trade } from '../events/trade.ts'
-import { serve } from '../serve.ts'
 import { visitor } from '../visitor.ts'
-
-const browser = useBrowser()
 
 /** The texts of the boxes of the drawing. */
 const boxes = (text: string) =>
@@ -97,24 +91,4 @@ it('places each box behind what leads to it, also in a circle, and no two at the
   expect(xOf('web')).toBeLessThan(xOf('E0'))
   expect(xOf('E0')).toBeLessThan(xOf('h0'))
   expect(curves.some((path) => path.includes('NaN'))).toBe(false)
-})
-
-it('has no serious fault of accessibility, light and dark, and fits a telephone', async () => {
-  await using scene = await trade()
-  await scene.order(['Order-13'])
-  await using server = await serve(operatorListener(scene.handler))
-  for (const colorScheme of ['light', 'dark'] as const) {
-    const viewport = { width: colorScheme === 'light' ? 1280 : 390, height: 800 }
-    const extraHTTPHeaders = { 'x-name': 'anna', 'x-roles': 'see' }
-    const page = await browser.open({ extraHTTPHeaders, colorScheme, bypassCSP: true, viewport })
-    await page.goto(`${server.url}/orders/map`)
-    await page
-      .getByRole('table')
-      .getByText('mails')
-      .first()
-      .waitFor({ timeout: paced(15_000) })
-    expect(await axeFaults(page)).toEqual([])
-    expect(await sidewaysScroll(page)).toBe(0)
-    await page.context().close()
-  }
 })

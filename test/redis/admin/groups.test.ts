@@ -69,6 +69,25 @@ it('counts a consumer of another library, and keeps its group', async () => {
   expect(await client.xInfoGroups(stream)).toHaveLength(1)
 })
 
+it('counts no consumer that has stopped, also if it has left entries', async () => {
+  const streamPrefix = freshPrefix()
+  const bus = createBus({ streamPrefix, consumerGroup: 'billing' })
+  const started = Promise.withResolvers<void>()
+  const hanging = Promise.withResolvers<void>()
+  bus.subscribe(Noted, async () => {
+    started.resolve()
+    await hanging.promise
+  })
+  await consume(bus)
+  await bus.publish(notes('x', 3))
+  await started.promise
+
+  await bus.stopConsuming({ timeoutMs: 100 })
+
+  expect(await bus.admin.group('billing')).toMatchObject({ members: 0, inFlight: 3 })
+  hanging.resolve()
+})
+
 it('leaves no key of a deleted group, and names the owner of each partition', async () => {
   const streamPrefix = freshPrefix()
   const client = await connectClient()

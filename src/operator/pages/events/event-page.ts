@@ -38,7 +38,12 @@ export async function eventPage(context: RequestContext): Promise<Page> {
   if (isNowhere(value)) return unknownPage(context, id, value.search)
   const trace = await traceCard(context, value)
   return {
-    ...pageOf(context, id, value.published, html`${body(context, value)}${trace.card}`),
+    ...pageOf(
+      context,
+      id,
+      value.published,
+      html`${groupsCard(context, value)}${trace.card}${body(context, value)}`,
+    ),
     ...refreshOf(found, trace.isComplete),
   }
 }
@@ -93,22 +98,26 @@ function unknownPage(context: RequestContext, id: string, search: SearchReport):
 }
 
 function reportOf({ mask }: RequestContext, { scanned, total, ended, remark }: SearchReport): string {
-  if (ended === 'unavailable') return `the bus keeps no past events. ${mask.text(remark ?? '')}`
+  if (ended === 'unavailable')
+    return `the bus keeps no past events. ${mask.text(remark?.replace(/\.$/, '') ?? '')}`
   const of = total === undefined ? '' : ` of ${numberText(Math.max(total, scanned))}`
   return `${numberText(scanned)}${of} events were searched, the newest first`
 }
 
-function body(context: RequestContext, value: Explanation): Html {
-  const { published, deadLetters } = value
-  const groups = value.groups.filter(({ group }) => context.can('see', group))
+function groupsCard(context: RequestContext, { groups: all, deadLetters }: Explanation): Html {
+  const groups = all.filter(({ group }) => context.can('see', group))
   const others = deadLetters.filter(({ consumerGroup }) => consumerGroup === undefined)
-  const mayRead = context.can('read')
-  return html`${card(
+  return card(
     'Consumer groups',
     html`${groups.length > 0 ? groupStates(context, groups) : empty('No consumer group', 'No group of this bus has consumed yet, or this bus runs its handlers itself.')}
 ${others.length > 0 && html`<div class="body">${others.map((letter) => letterLine(context, letter))}</div>`}`,
-  )}
-<div class="columns">
+  )
+}
+
+function body(context: RequestContext, value: Explanation): Html {
+  const { published } = value
+  const mayRead = context.can('read')
+  return html`<div class="columns">
 ${card('Published', html`<div class="body">${publishedOf(context, value)}</div>`)}
 <div class="stack-of-cards">
 ${published !== undefined && card('Payload', html`<div class="body">${mayRead ? payload(context, published) : html`<p class="quiet">You may not see payloads: this needs the role read.</p>`}</div>`)}

@@ -1,7 +1,7 @@
 import type { BrowsedEvent } from '../../../browsing/index.ts'
 import { BrokerEventBus, type EventBus } from '../../../bus/index.ts'
 import type { Masker } from '../../mask.ts'
-import { maskedEnvelope } from '../letters/letter-view.ts'
+import { maskedEnvelope, parsed } from '../../masked-body.ts'
 
 /** The payload of an event, without what is masked; undefined if the body is no event. */
 export function payloadOf(
@@ -10,7 +10,7 @@ export function payloadOf(
   mask: Masker,
 ): unknown {
   const stored = bus instanceof BrokerEventBus ? bus.deadLetters.storedEvent(found) : undefined
-  if (stored !== undefined) return mask.payload(stored.data).value
+  if (stored !== undefined) return mask.payload(stored.data, stored.eventType).value
   const value = parsed(found.body)
   return typeof value === 'object' && value !== null ? maskedEnvelope(value, mask).value : undefined
 }
@@ -26,12 +26,4 @@ export function showsText(
   if (typeof value !== 'object' || value === null) return true
   const shown = JSON.stringify(maskedEnvelope(value, mask).value)
   return shown.includes(text) || shown === JSON.stringify(value)
-}
-
-function parsed(body: Uint8Array): unknown {
-  try {
-    return JSON.parse(Buffer.from(body.buffer, body.byteOffset, body.byteLength).toString('utf8'))
-  } catch {
-    return undefined // not JSON: nothing in it has a name by which it could be hidden
-  }
 }

@@ -3,9 +3,10 @@ import { deadLetterLine } from '../../../filter-line/index.ts'
 import type { RequestContext } from '../../context.ts'
 import { HttpError } from '../../http-error.ts'
 import type { Masker } from '../../mask.ts'
+import { hiddenIn, maskedBody } from '../../masked-body.ts'
 import type { Page } from '../../route.ts'
 import { gonePage } from './letter-page.ts'
-import { checkRole, LETTER_MS, maskedBody, maskedEnvelope, queueOf } from './letter-view.ts'
+import { checkRole, LETTER_MS, queueOf } from './letter-view.ts'
 
 /** The body of a dead letter. A browser never shows it, whatever it contains. */
 export async function bodyDownload(context: RequestContext): Promise<Response | Page> {
@@ -45,22 +46,13 @@ function maskedExport(letter: ExportedLetter, mask: Masker): ExportedLetter {
   const { body, bodyBase64, headers, fields, ...rest } = letter
   const bytes = body === undefined ? Buffer.from(bodyBase64 ?? '', 'base64') : Buffer.from(body)
   const masked = Buffer.from(maskedBody(bytes, mask))
-  const hidden = hiddenTexts(bytes, mask)
+  const hidden = hiddenIn(bytes, mask)
   const text = (value: string) => mask.text(value, hidden)
   return {
     ...rest,
     headers: mask.headers(headers),
     ...(body === undefined ? { bodyBase64: masked.toString('base64') } : { body: masked.toString('utf8') }),
     fields: Object.fromEntries(Object.entries(fields).map(([name, value]) => [name, text(value)])),
-  }
-}
-
-function hiddenTexts(bytes: Buffer, mask: Masker): readonly string[] {
-  try {
-    const value: unknown = JSON.parse(bytes.toString('utf8'))
-    return typeof value === 'object' && value !== null ? maskedEnvelope(value, mask).hidden : []
-  } catch {
-    return []
   }
 }
 

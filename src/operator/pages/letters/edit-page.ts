@@ -20,6 +20,7 @@ type Payload = Readonly<Record<string, unknown>>
 /** A dead letter with its payload, as it is and as it may be shown. */
 interface Editable {
   readonly letter: DeadLetter
+  readonly eventType: string
   readonly raw: Payload
   readonly shown: unknown
 }
@@ -67,16 +68,17 @@ export async function replayEdited(context: RequestContext): Promise<Done | Page
 async function editableOf(context: RequestContext): Promise<Editable> {
   const letter = await letterFor(context, 'change')
   checkRole(context, 'read', letter.consumerGroup)
-  const raw = queueOf(context).storedEvent(letter)?.data
-  if (raw === undefined) throw new HttpError(409, 'The body is no event, so it cannot be edited here.')
-  const { value: shown } = context.mask.payload(raw)
+  const stored = queueOf(context).storedEvent(letter)
+  if (stored === undefined) throw new HttpError(409, 'The body is no event, so it cannot be edited here.')
+  const { data: raw, eventType } = stored
+  const { value: shown } = context.mask.payload(raw, eventType)
   if (letter.body.byteLength > MAX_TEXT) {
     throw new HttpError(409, 'The payload is too large to be edited here. Use eventspine dlq edit.')
   }
-  return { letter, raw, shown }
+  return { letter, eventType, raw, shown }
 }
 
-async function checked(context: RequestContext, { letter, raw, shown }: Editable): Promise<Draft> {
+async function checked(context: RequestContext, { letter, eventType, raw, shown }: Editable): Promise<Draft> {
   const text = context.form.get('payload') ?? ''
   const refused = (problem: string, changes: readonly FieldChange[] = []): Draft => ({
     ...{ text, payload: undefined, problem, changes },
@@ -91,7 +93,7 @@ async function checked(context: RequestContext, { letter, raw, shown }: Editable
   }
   // It is the object that was read, with other values.
   const payload = found.value as Payload
-  const after = { raw: payload, shown: context.mask.payload(payload).value }
+  const after = { raw: payload, shown: context.mask.payload(payload, eventType).value }
   const changes = changesBetween({ raw, shown }, after)
   if (changes.length === 0) return refused('Nothing is changed yet.')
   const problem = await schemaProblem(context, letter.id, payload)
@@ -150,7 +152,7 @@ ${problem !== undefined && html`<p class="callout ${changes.length === 0 ? 'warn
 ${changes.length > 0 && diff(changes, isValid)}
 <form method="post" action="${path('check')}" class="stack">
 <label class="field" for="edited"><span>Payload</span></label>
-<textarea id="edited" name="payload" rows="${Math.min(30, text.split('\n').length + 2)}" spellcheck="false" aria-describedby="edit-hint${problem !== undefined && ' problem'}"${problem !== undefined && html` aria-invalid="true"`}>
+<textarea id="edited" name="payload" rows="${Math.min(22, text.split('\n').length + 2)}" spellcheck="false" aria-describedby="edit-hint${problem !== undefined && ' problem'}"${problem !== undefined && html` aria-invalid="true"`}>
 ${text}</textarea>
 <p class="quiet small" id="edit-hint">${text.includes(MASK) ? `Leave ${MASK} where it stands: it keeps a hidden value.` : 'JSON. The schema of the event checks it.'}</p>
 <div class="field"><label for="why">Reason <span class="hint">for the record, such as a ticket</span></label><input id="why" name="why" maxlength="500" value="${context.form.get('why') ?? ''}" autocomplete="off"></div>

@@ -20,35 +20,33 @@ export function jsonTree(value: unknown): Html {
 class Tree {
   #left = MAX_VALUES
 
-  of(value: unknown, depth: number): Html {
+  /** @param key - stands before it. */
+  of(value: unknown, depth: number, key?: Html): Html {
     this.#left -= 1
     if (Array.isArray(value)) {
-      return this.#branch(
-        value.map((item, index) => [String(index), item] as const),
-        ['[', ']'],
-        depth,
-      )
+      const items = value.map((item, index) => [String(index), item] as const)
+      return this.#branch(items, ['[', ']'], depth, key)
     }
     if (typeof value === 'object' && value !== null)
-      return this.#branch(Object.entries(value), ['{', '}'], depth)
-    return leaf(value)
+      return this.#branch(Object.entries(value), ['{', '}'], depth, key)
+    return html`${key}${leaf(value)}`
   }
 
   #branch(
     entries: readonly (readonly [string, unknown])[],
     [start, end]: readonly [string, string],
     depth: number,
+    key: Html | undefined,
   ): Html {
     const count = entries.length
-    if (count === 0) return html`<span class="json-empty">${start}${end}</span>`
-    const size = html`<span class="json-size">${start} ${numberText(count)} ${count === 1 ? 'entry' : 'entries'} ${end}</span>`
+    if (count === 0) return html`${key}<span class="json-empty">${start}${end}</span>`
+    const size = html`${key}<span class="json-size">${start} ${numberText(count)} ${count === 1 ? 'entry' : 'entries'} ${end}</span>`
     if (depth >= MAX_DEPTH || this.#left <= 0) return size
     const shown: Html[] = []
     for (const [name, item] of entries.slice(0, MAX_ENTRIES)) {
       if (this.#left <= 0) break
-      shown.push(
-        html`<li><span class="json-key">${foreign(cut(name, 200))}</span> ${this.of(item, depth + 1)}</li>`,
-      )
+      const label = html`<span class="json-key">${foreign(cut(name, 200))}</span> `
+      shown.push(html`<li>${this.of(item, depth + 1, label)}</li>`)
     }
     const rest = count - shown.length
     return html`<details${depth < OPEN_DEPTH && html` open`}><summary>${size}</summary><ul>${shown}${

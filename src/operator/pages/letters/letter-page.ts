@@ -3,10 +3,11 @@ import { writeDeadLetterLine } from '../../../filter-line/index.ts'
 import { age, card, numberText, verbForm, when, whyField } from '../../components.ts'
 import type { RequestContext } from '../../context.ts'
 import { foreign, type Html, html } from '../../html.ts'
+import { maskedBody } from '../../masked-body.ts'
 import type { Page } from '../../route.ts'
 import { cut, names, trail } from './format.ts'
 import { jsonTree } from './json-tree.ts'
-import { checkRole, LETTER_MS, type LetterView, maskedBody, queueOf, viewOf } from './letter-view.ts'
+import { checkRole, LETTER_MS, type LetterView, queueOf, textOfError, viewOf } from './letter-view.ts'
 
 /** Longest body that is not an event, of which a page shows the beginning, in characters. */
 const MAX_BODY = 4000
@@ -58,6 +59,13 @@ export function gonePage({ links }: RequestContext, id: string): Page {
   }
 }
 
+/** Leads to what all groups have done with the event. */
+function eventLink(links: RequestContext['links'], { eventId, aggregateId }: DeadLetter): Html {
+  if (eventId === undefined) return foreign(undefined)
+  const href = links.bus(['events', eventId], { aggregate: aggregateId })
+  return html`<code><a href="${href}">${foreign(cut(eventId, 200))}</a></code>`
+}
+
 /** The list that the viewer came from. */
 export function backTo({ links, query }: RequestContext): string {
   const filter = query.get('filter') ?? undefined
@@ -101,6 +109,7 @@ function destination({ consumerGroup, handlerNames = [] }: DeadLetter): Html {
 
 function whyOf({ links }: RequestContext, view: LetterView): Html {
   const { letter, error, stack, correlationId, causationId } = view
+  const isShown = error === textOfError(letter)
   const { reason, handlerNames = [], settledHandlers = [], attempts, firstFailedAt, lastFailedAt } = letter
   const filterLink = (text: string, filter: Parameters<typeof writeDeadLetterLine>[0]) =>
     html`<a href="${links.bus(['dead-letters'], { filter: writeDeadLetterLine(filter) })}">${foreign(cut(text, 200))}</a>`
@@ -114,11 +123,11 @@ ${stack !== undefined && html`<details><summary>Stack</summary><pre class="stack
 <dt>Replayed</dt><dd>${letter.replayCount === 0 ? 'never' : html`${numberText(letter.replayCount)}×, last ${age(letter.lastReplayedAt)} ago, and failed again`}</dd>
 <dt>From</dt><dd>${foreign(letter.source)}</dd>
 <dt>Aggregate</dt><dd>${letter.aggregateId === undefined ? foreign(undefined) : filterLink(letter.aggregateId, { aggregateId: letter.aggregateId })}</dd>
-<dt>Event</dt><dd><code>${foreign(letter.eventId)}</code></dd>
+<dt>Event</dt><dd>${eventLink(links, letter)}</dd>
 <dt>Correlation</dt><dd><code>${foreign(correlationId)}</code></dd>
 ${causationId !== undefined && html`<dt>Caused by</dt><dd><code>${foreign(causationId)}</code></dd>`}
 <dt>Dead letter</dt><dd><code>${foreign(letter.id)}</code></dd>
-${letter.errorSignature !== undefined && html`<dt>Same error</dt><dd>${filterLink('show all of them', { errorSignature: letter.errorSignature })}</dd>`}
+${letter.errorSignature !== undefined && isShown && html`<dt>Same error</dt><dd>${filterLink('show all of them', { errorSignature: letter.errorSignature })}</dd>`}
 </dl>`
 }
 

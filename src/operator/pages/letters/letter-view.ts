@@ -2,6 +2,7 @@ import type { DeadLetter, DeadLetterQueue } from '../../../bus/index.ts'
 import type { RequestContext } from '../../context.ts'
 import { HttpError } from '../../http-error.ts'
 import type { Masker } from '../../mask.ts'
+import { hiddenIn } from '../../masked-body.ts'
 import type { Verb } from '../../viewer.ts'
 
 /** A dead letter as the page may show it: without what is masked. */
@@ -35,54 +36,24 @@ export function checkRole(context: RequestContext, verb: Verb, group: string | u
   context.require(verb, group)
 }
 
+/** The error with its name, as it was. Never show it. */
+export function textOfError({ errorName, errorMessage }: DeadLetter): string {
+  return [errorName, errorMessage].filter((part) => part !== undefined && part !== '').join(': ')
+}
+
 export function viewOf(letter: DeadLetter, queue: DeadLetterQueue, mask: Masker): LetterView {
   const stored = queue.storedEvent(letter)
-  const payload = stored === undefined ? undefined : mask.payload(stored.data)
-  const hidden = payload?.hidden ?? hiddenIn(letter, mask)
-  const { errorName, errorMessage, errorStack } = letter
-  const error = [errorName, errorMessage].filter((part) => part !== undefined && part !== '').join(': ')
+  const payload = stored === undefined ? undefined : mask.payload(stored.data, stored.eventType)
+  const hidden = payload?.hidden ?? hiddenIn(letter.body, mask)
+  const { errorStack } = letter
   return {
     letter,
     // The masking keeps an object an object.
     payload: payload?.value as LetterView['payload'],
-    error: mask.text(error, hidden),
+    error: mask.text(textOfError(letter), hidden),
     stack: errorStack === undefined ? undefined : mask.text(errorStack, hidden),
     headers: mask.headers(letter.headers),
     correlationId: stored?.correlationId,
     causationId: stored?.causationId,
-  }
-}
-
-/** A body as it may be downloaded: bit for bit, unless it has values that are hidden. */
-export function maskedBody(body: Uint8Array, mask: Masker): Uint8Array {
-  const value = parsed(body)
-  if (typeof value !== 'object' || value === null) return body
-  const { value: masked, hidden } = maskedEnvelope(value, mask)
-  return hidden.length === 0 ? body : Buffer.from(JSON.stringify(masked))
-}
-
-function hiddenIn({ body }: DeadLetter, mask: Masker): readonly string[] {
-  const value = parsed(body)
-  return typeof value === 'object' && value !== null ? maskedEnvelope(value, mask).hidden : []
-}
-
-/** The payload is the body itself, or the `data` of a CloudEvent. */
-export function maskedEnvelope(value: object, mask: Masker): ReturnType<Masker['payload']> {
-  const whole = mask.payload(value)
-  if (typeof whole.value !== 'object' || whole.value === null) return whole
-  const data: unknown = Reflect.get(whole.value, 'data')
-  if (typeof data !== 'object' || data === null) return whole
-  const inner = mask.payload(data)
-  return {
-    value: { ...whole.value, data: inner.value },
-    hidden: [...new Set([...whole.hidden, ...inner.hidden])].toSorted((a, b) => b.length - a.length),
-  }
-}
-
-function parsed(body: Uint8Array): unknown {
-  try {
-    return JSON.parse(Buffer.from(body).toString('utf8'))
-  } catch {
-    return undefined // not JSON: nothing in it has a name by which it could be hidden
   }
 }

@@ -1,10 +1,16 @@
-import type { DeadLetter, DeadLetterGroup, SummaryProgress } from '../../../bus/index.ts'
+import {
+  bodyOfSample,
+  type DeadLetter,
+  type DeadLetterGroup,
+  type SummaryProgress,
+} from '../../../bus/index.ts'
 import { DEAD_LETTER_KEYS, deadLetterLine, writeDeadLetterLine } from '../../../filter-line/index.ts'
 import type { Reading } from '../../background-reads.ts'
 import { badge, card, empty, filterForm, numberText, table, when } from '../../components.ts'
 import type { FilterOfQuery, RequestContext } from '../../context.ts'
 import { foreign, type Html, html } from '../../html.ts'
 import { Jobs } from '../../jobs/jobs.ts'
+import { hiddenIn } from '../../masked-body.ts'
 import type { Page } from '../../route.ts'
 import { cut, lettersOf, names } from './format.ts'
 import { jobLines } from './job-view.ts'
@@ -107,10 +113,12 @@ function errorTable(
   { text, filter }: Filter,
   rows: readonly DeadLetterGroup[],
 ): Html {
-  const errorOf = ({ key }: DeadLetterGroup) => {
-    const shown = html`<span class="error-text">${foreign(cut(mask.text(key), 300))}</span>`
-    // A list of one error has one row. What has no error cannot be searched by it.
-    if (filter?.errorSignature !== undefined || key.startsWith('(')) return shown
+  const errorOf = ({ key, sample }: DeadLetterGroup) => {
+    const body = bodyOfSample(sample)
+    const clean = mask.text(key, body === undefined ? [] : hiddenIn(body, mask))
+    const shown = html`<span class="error-text">${foreign(cut(clean, 300))}</span>`
+    // A list of one error has one row. What has no error, or must not be shown, cannot be searched by it.
+    if (filter?.errorSignature !== undefined || key.startsWith('(') || clean !== key) return shown
     const term = writeDeadLetterLine({ errorSignature: key })
     return html`<a href="${links.bus(['dead-letters'], { filter: text === '' ? term : `${text} ${term}` })}">${shown}</a>`
   }

@@ -16,7 +16,6 @@ main p a:not(.button), .jobs a, .steps a { text-decoration: underline; text-unde
 .tree { font-family: var(--mono); font-size: .88rem; overflow-wrap: anywhere; max-height: 70vh; overflow: auto }
 .tree ul { padding-left: 1.1rem; border-left: 1px solid var(--line); margin-left: .3rem }
 .tree li { padding: .1rem 0 }
-.tree details { display: inline-block; vertical-align: top; max-width: 100% }
 .tree summary { cursor: pointer }
 .json-key { color: var(--quiet) }
 .json-key::after { content: ':' }

@@ -86,10 +86,14 @@ interface Row {
 }
 
 function eventTable({ links }: RequestContext, { producers, events, handlers, edges }: Topology): Html {
+  const isByHandler = (name: string, type: string) =>
+    edges.some(({ group, publishes }) => group === name && publishes === type)
   const all = events.map((type) => ({
     type,
     producers: [
-      ...producers.filter(({ eventTypes }) => eventTypes.includes(type)).map(({ name }) => name),
+      ...producers
+        .filter(({ name, eventTypes }) => eventTypes.includes(type) && !isByHandler(name, type))
+        .map(({ name }) => name),
       ...edges
         .filter(({ publishes }) => publishes === type)
         .map(({ group, handler, eventType }) => `${group}: ${handler} (after ${eventType})`),

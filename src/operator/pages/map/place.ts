@@ -1,8 +1,8 @@
 import type { MapArrow, MapGraph, MapNode } from './graph.ts'
 
 /** Sizes of the map, in its own units. */
-export const BOX = { width: 190, height: 40 } as const
-const GAP = { x: 80, y: 16 } as const
+export const BOX = { width: 172, height: 40 } as const
+const GAP = { x: 62, y: 16 } as const
 const MARGIN = 12
 /** Passes that bring connected boxes closer to each other. */
 const PASSES = 4
