@@ -63,10 +63,24 @@ export const CONTENTS: readonly PageGroup[] = [
       ['options', 'Options'],
       ['operator-api', "The operator's API"],
       ['command-line', 'Command line'],
+      ['flags', 'Commands and their flags'],
       ['errors', 'Errors'],
       ['settings', 'Settings of other tools'],
       ['from-python', 'From eventsource-py'],
       ['architecture', 'Architecture'],
     ],
   },
+]
+
+/** The folders of the reference, one for each entry point of the package. */
+export const ENTRY_POINTS: readonly string[] = [
+  'index',
+  'kafka',
+  'memory',
+  'operator',
+  'postgres',
+  'rabbitmq',
+  'redis',
+  'sqlite',
+  'testing',
 ]

@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs'
 import { capabilitiesTable } from './capabilities.ts'
+import { flagsPage } from './flags.ts'
 import { noticesTable } from './notices.ts'
 import { optionsPage } from './options.ts'
 import { between } from './tables.ts'
@@ -10,6 +11,7 @@ const pageOf = (name: string) => readFileSync(new URL(`../../docs/${name}`, impo
 export function referencePages(): ReadonlyMap<string, string> {
   return new Map([
     ['options.md', optionsPage()],
+    ['flags.md', flagsPage()],
     ['moving.md', between(pageOf('moving.md'), 'capabilities', capabilitiesTable())],
     ['observability.md', between(pageOf('observability.md'), 'notices', noticesTable())],
   ])

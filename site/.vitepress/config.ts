@@ -1,8 +1,6 @@
 import { defineConfig } from 'vitepress'
 import { anchorOf } from '../anchors.ts'
-import { CONTENTS } from '../contents.ts'
-
-const ENTRY_POINTS = ['index', 'kafka', 'memory', 'postgres', 'rabbitmq', 'redis', 'sqlite', 'testing']
+import { CONTENTS, ENTRY_POINTS } from '../contents.ts'
 
 export default defineConfig({
   title: 'eventspine',

@@ -18,7 +18,7 @@ const dist = join(import.meta.dirname, '..', 'dist')
 if (!existsSync(dist)) throw new Error('Run first: npm run docs')
 const args = process.argv.slice(2)
 const [only = ''] = args.filter((arg) => !arg.startsWith('--'))
-const built = globSync('**/*.html', { cwd: dist }).filter((page) => page !== '404.html')
+const built = globSync('**/*.html', { cwd: dist })
 const pages = (args.includes('--all') ? built : withoutRepetitions(built)).filter((page) =>
   page.startsWith(only),
 )
@@ -57,7 +57,8 @@ async function withoutJavaScript(from: Browser): Promise<readonly string[]> {
   const context = await from.newContext({ javaScriptEnabled: false })
   const page = await context.newPage()
   const faults: string[] = []
-  for (const path of pages) {
+  // VitePress renders the content of 404.html in the browser only.
+  for (const path of pages.filter((one) => one !== '404.html')) {
     const response = await page.goto(`${url}/${path}`, { waitUntil: 'domcontentloaded' })
     if (response?.status() !== 200) faults.push(`${path}: status ${response?.status()}`)
     const isReadable = await page.locator('main h1').first().isVisible()

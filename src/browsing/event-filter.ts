@@ -80,6 +80,7 @@ export function matchesFilter(found: BrowsedEvent, filter: EventFilter): boolean
   )
 }
 
+/** The headers of a message that a filter compares. */
 export const HEADERS = {
   eventId: 'event_id',
   eventType: 'event_type',

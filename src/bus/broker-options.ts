@@ -156,6 +156,7 @@ export interface BrokerOptions {
   readonly logger?: Logger | FieldsFirstLogger
 }
 
+/** The defaults of the options that all broker buses share, for the options of a bus over another broker. */
 export const brokerDefaults = {
   consumerGroup: 'default',
   broadcast: false,
@@ -205,6 +206,7 @@ const presenceInterval: OptionRule = {
 /** The common options, with defaults applied. */
 export type ResolvedBrokerOptions = Readonly<typeof brokerDefaults>
 
+/** The values that these options accept. */
 export const brokerRules: Readonly<Record<keyof typeof brokerDefaults, OptionRule>> = {
   consumerGroup: nonEmptyText,
   broadcast: booleanOption,

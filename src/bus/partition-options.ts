@@ -20,6 +20,7 @@ export interface PartitionOptions {
   readonly ordering?: Ordering
 }
 
+/** The defaults of the options of a bus with partitions. */
 export const partitionDefaults = {
   partitions: 1,
   ordering: undefined as Ordering | undefined,
@@ -34,6 +35,7 @@ const partitionCount: OptionRule = {
     typeof value === 'number' && Number.isInteger(value) && value >= 1 && value <= MAX_PARTITIONS,
 }
 
+/** The values that the options of partitions accept. */
 export const partitionRules: Readonly<Record<keyof typeof partitionDefaults, OptionRule>> = {
   partitions: partitionCount,
   ordering: optional(oneOf('aggregate', 'none')),

@@ -4,7 +4,7 @@ import { durationMs, positiveInteger, resolveOptions } from '../kit/options.ts'
 /** When a handler pauses because its dependency is down, and how it resumes. */
 export interface OutageGuardOptions {
   /**
-   * Number of different events that fail for the same reason within `withinMs`, while no more events succeed. Of the
+   * Number of different events that fail for the same reason within `withinMs`, while no more events succeed than fail. Of the
    * successes before the first failure, at most this number counts. Default 10. If the process holds fewer events
    * (`maxInFlight`, `prefetchCount`), their number, but at least 2.
    */
