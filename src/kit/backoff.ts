@@ -19,5 +19,11 @@ export const RECONNECT_BACKOFF = unlimited(50, 2000, 0.3)
 /** Between attempts of a request that reads records or joins a group: 50 ms to 2 s. */
 export const READ_BACKOFF = unlimited(50, 2000)
 
+/**
+ * Between attempts of a subscription to read its store or to save its position: 100 ms to 1 s, however long the store has
+ * been away.
+ */
+export const STORE_BACKOFF = unlimited(100, 1000)
+
 /** Between attempts of a short request that other work depends on, such as a commit or a produce request: 20 ms to 1 s. */
 export const REQUEST_BACKOFF = unlimited(20, 1000)

@@ -1,6 +1,6 @@
 import { toError } from '../errors.ts'
+import { STORE_BACKOFF } from '../kit/backoff.ts'
 import { IdleCounter } from '../kit/idle-counter.ts'
-import type { RetryPolicy } from '../kit/retry-policy.ts'
 import { settledUntil, sleep } from '../kit/time.ts'
 import type { Checkpoint, CheckpointStore } from './checkpoint-store.ts'
 import { CheckpointConflictError } from './errors.ts'
@@ -19,7 +19,6 @@ export interface CheckpointSaverParts {
   readonly fence: number | undefined
   readonly everyEvents: number
   readonly everyMs: number
-  readonly retryPolicy: RetryPolicy
   readonly monitor: SubscriptionMonitor
   /** Called when another instance has moved the checkpoint. After that, nothing is saved. */
   readonly onConflict: (error: Error) => void
@@ -121,7 +120,7 @@ export class CheckpointSaver implements UnitCheckpoint {
   }
 
   async #save(): Promise<void> {
-    const { retryPolicy, monitor } = this.#parts
+    const { monitor } = this.#parts
     if (this.#transactions.count > 0) await this.#transactions.whenIdle()
     for (let failure = 1; this.#isWanted && !this.#closing.signal.aborted; ) {
       this.#isWanted = false
@@ -131,7 +130,7 @@ export class CheckpointSaver implements UnitCheckpoint {
       else {
         monitor.trouble('checkpoint', 'saving the checkpoint failed', error)
         this.#isWanted = true
-        await sleep(retryPolicy.backoff(failure), this.#closing.signal)
+        await sleep(STORE_BACKOFF.backoff(failure), this.#closing.signal)
         failure += 1
       }
     }

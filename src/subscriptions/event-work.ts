@@ -7,6 +7,7 @@ import { type HandlerLimit, limitsOf, takeAll } from '../handling/handler-limit.
 import { HandlerRetries, type RetrySteps } from '../handling/handler-retries.ts'
 import type { RunInfo } from '../handling/handler-run.ts'
 import { registeredType } from '../handling/handler-span.ts'
+import { STORE_BACKOFF } from '../kit/backoff.ts'
 import { IdleCounter } from '../kit/idle-counter.ts'
 import type { PauseGate } from '../kit/pause-gate.ts'
 import type { Slots } from '../kit/slots.ts'
@@ -262,7 +263,7 @@ export class EventWork {
       } catch (thrown) {
         monitor.trouble('deadLetters', 'dead-lettering failed', toError(thrown))
       }
-      if (!(await this.#rest(this.#policies.default.retry.backoff(failure)))) return false
+      if (!(await this.#rest(STORE_BACKOFF.backoff(failure)))) return false
     }
     monitor.troubleOver('deadLetters')
     monitor.eventsDeadLettered += 1

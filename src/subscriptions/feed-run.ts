@@ -1,6 +1,6 @@
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import { toError } from '../errors.ts'
-import { RetryPolicy } from '../kit/retry-policy.ts'
+import { STORE_BACKOFF } from '../kit/backoff.ts'
 import { Slots } from '../kit/slots.ts'
 import { settledUntil, sleep } from '../kit/time.ts'
 import type { EventFeed, FeedFilter } from '../store/index.ts'
@@ -49,7 +49,6 @@ export class FeedRun {
   readonly #abandoned = new AbortController()
   readonly #work: EventWork
   readonly #intake: EventIntake
-  readonly #retryPolicy: RetryPolicy
   readonly #pageSize: number
   readonly #continuity: FeedContinuity
   #read: number
@@ -63,7 +62,6 @@ export class FeedRun {
     this.#read = start.position
     this.#position = start.position
     this.#continuity = new FeedContinuity(store, consumer.name, start)
-    this.#retryPolicy = new RetryPolicy(options)
     const inLanes = options.concurrency > 1 && !consumer.isBatch
     const slots = inLanes ? new Slots(options.concurrency) : undefined
     const { relay } = consumer
@@ -182,7 +180,7 @@ export class FeedRun {
         monitor.trouble('store', 'reading the event store failed', error)
       }
       await this.#intake.endPage()
-      if (!(await sleep(this.#retryPolicy.backoff(failure), this.#stopping.signal))) return false
+      if (!(await sleep(STORE_BACKOFF.backoff(failure), this.#stopping.signal))) return false
     }
   }
 

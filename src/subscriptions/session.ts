@@ -1,6 +1,6 @@
 import { toError } from '../errors.ts'
 import { ShutdownError } from '../handling/errors.ts'
-import { RetryPolicy } from '../kit/retry-policy.ts'
+import { STORE_BACKOFF } from '../kit/backoff.ts'
 import { settledUntil, sleep } from '../kit/time.ts'
 import { checkOrigin } from './checkpoint-origin.ts'
 import { CheckpointSaver } from './checkpoint-saver.ts'
@@ -56,7 +56,6 @@ function maxUnsaved({ batchSize, checkpointEveryEvents }: SessionParts['options'
 /** A subscription from its start to its stop: acquires the lease, finds the position to start from, runs, saves the checkpoint. */
 export class Session {
   readonly #parts: SessionParts
-  readonly #retryPolicy: RetryPolicy
   readonly #stopping = new AbortController()
   readonly #deadline = new AbortController()
   #phase: 'standby' | 'running' | 'ended' = 'standby'
@@ -68,7 +67,6 @@ export class Session {
   /** @param after - resolves when the previous session has ended. This session waits for it. */
   constructor(parts: SessionParts, after: Promise<void> | undefined) {
     this.#parts = parts
-    this.#retryPolicy = new RetryPolicy(parts.options)
     this.ended = settledUntil(this.#live(after), this.#deadline.signal).then(() => undefined)
   }
 
@@ -164,7 +162,6 @@ export class Session {
       fence,
       everyEvents: options.checkpointEveryEvents,
       everyMs: options.checkpointEveryMs,
-      retryPolicy: this.#retryPolicy,
       monitor,
       onConflict: (error) => (isShared ? this.#run?.abandon(this.#lostLease()) : this.#run?.fail(error)),
     })
@@ -210,7 +207,7 @@ export class Session {
         if (error instanceof PositionAheadError || error instanceof ForeignCheckpointError) return error
         monitor.trouble('checkpoint', 'finding the start position failed', error)
       }
-      await sleep(this.#retryPolicy.backoff(failure), this.#stopping.signal)
+      await sleep(STORE_BACKOFF.backoff(failure), this.#stopping.signal)
     }
     return undefined
   }

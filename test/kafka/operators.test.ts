@@ -152,7 +152,7 @@ it('finds planted faults with diagnose, and leaves the cluster as it was', async
       text: 'Only 1 replicas are in sync, and min.insync.replicas is 2: publishes fail.',
     },
     { check: 'groups', text: `Nobody consumes for the group ${topicPrefix}, and 0 events wait for it.` },
-    { check: 'groups', text: `The group ${topicPrefix} has 1 dead letters.` },
+    { check: 'groups', text: `The group ${topicPrefix} has 1 dead letter.` },
   ])
   expect(await state()).toEqual(before)
 })

@@ -308,9 +308,9 @@ it('refuses values that the server cannot store before it sends them', async () 
   expect(found).toMatchObject({ data: hostile.data })
 })
 
-it('stores an event whose time is far in the past or future', async () => {
+it('stores an event of any year that an event may have', async () => {
   await using stores = openStores()
-  for (const [index, year] of [12_026, -43, 1].entries()) {
+  for (const [index, year] of [1, 9999].entries()) {
     const occurredAt = new Date(0)
     occurredAt.setUTCFullYear(year, 2, 15)
     const name = { aggregateId: `Order-${index}`, aggregateType: 'Order' }

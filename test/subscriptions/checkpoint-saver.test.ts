@@ -1,6 +1,5 @@
 import { expect, it } from 'vitest'
 import type { Checkpoint } from '../../src/index.ts'
-import { RetryPolicy } from '../../src/kit/retry-policy.ts'
 import { CheckpointSaver } from '../../src/subscriptions/checkpoint-saver.ts'
 import { SubscriptionMonitor } from '../../src/subscriptions/subscription-monitor.ts'
 import { RecordingLogger } from '../support/recording-logger.ts'
@@ -23,7 +22,6 @@ function setUp() {
     fence: undefined,
     everyEvents: 3,
     everyMs: Number.POSITIVE_INFINITY,
-    retryPolicy: new RetryPolicy({ maxRetries: 0, retryBaseDelayMs: 0, retryMaxDelayMs: 0, retryJitter: 0 }),
     monitor: new SubscriptionMonitor('a', new RecordingLogger()),
     onConflict: () => undefined,
   })
