@@ -1,7 +1,12 @@
-import { expect, inject, it } from 'vitest'
+import { randomBytes } from 'node:crypto'
+import { once } from 'node:events'
+import { type AddressInfo, connect, createServer } from 'node:net'
+import { expect, inject, it, onTestFinished } from 'vitest'
 import { z } from 'zod'
-import { defineEvent } from '../../src/index.ts'
+import { type BrowsedEvent, type BrowseQuery, defineEvent } from '../../src/index.ts'
+import { endpointOf } from '../brokers/endpoint.ts'
 import { administer } from './plain-kafka.ts'
+import { KafkaProxy } from './proxy.ts'
 import { committedOf, consume, createBus, freshName, until } from './scene.ts'
 
 const server = inject('kafkaBootstrapServers')
@@ -48,3 +53,60 @@ it('leaves topics, groups and offsets as they were after an operator has looked'
   expect(count).toBe(3)
   expect(await state()).toEqual(before)
 })
+
+/** Counts the bytes that a server sends. */
+async function countingRelay(port: number) {
+  const count = { bytes: 0 }
+  const relay = createServer((client) => {
+    const upstream = connect(port, '127.0.0.1')
+    upstream.on('data', (chunk) => {
+      count.bytes += chunk.length
+    })
+    upstream.pipe(client)
+    client.pipe(upstream)
+    for (const socket of [client, upstream]) socket.on('error', () => undefined)
+    client.on('close', () => upstream.destroy())
+  })
+  relay.listen(0, '127.0.0.1')
+  await once(relay, 'listening')
+  onTestFinished(() => void relay.close())
+  // A server that listens on TCP has an address of this type.
+  return { count, port: (relay.address() as AddressInfo).port }
+}
+
+it('reads one of twelve partitions to find the events of an aggregate', async () => {
+  const topicPrefix = freshName()
+  const publisher = createBus({ topicPrefix, topicPartitions: 12 })
+  const text = () => randomBytes(7500).toString('base64')
+  const events = Array.from(
+    { length: 480 },
+    (_, n) => new Filed({ aggregateId: `File-${n % 120}`, text: text() }),
+  )
+  await publisher.publish(events)
+  const { port } = endpointOf('kafka', server)
+  const relay = await countingRelay(port)
+  const proxy = await KafkaProxy.start(port, relay.port)
+  onTestFinished(() => proxy.close())
+  const operator = createBus({ topicPrefix, bootstrapServers: `127.0.0.1:${proxy.port}` })
+  await operator.connect()
+  const read = async (query: BrowseQuery) => {
+    const before = relay.count.bytes
+    const found: BrowsedEvent[] = []
+    for await (const event of operator.admin.browse({ ...query, ...FROM_FIRST })) found.push(event)
+    return { found, bytes: relay.count.bytes - before }
+  }
+
+  const whole = await read({})
+  const own = await read({ filter: { aggregateId: 'File-7' } })
+
+  const byPartition = Map.groupBy(whole.found, ({ partition }) => partition)
+  expect(byPartition.size).toBe(12)
+  const wanted = events.filter(({ aggregateId }) => aggregateId === 'File-7')
+  expect(own.found.map(({ eventId }) => eventId)).toEqual(wanted.map(({ eventId }) => eventId))
+  const share = (byPartition.get(own.found[0]?.partition)?.length ?? 0) / events.length
+  const ratio = own.bytes / (whole.bytes * share)
+  expect(ratio).toBeGreaterThan(0.8)
+  expect(ratio).toBeLessThan(1.2)
+})
+
+const FROM_FIRST = { from: 'first', direction: 'forward', limit: 1000 } as const

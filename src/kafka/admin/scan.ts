@@ -56,7 +56,7 @@ export class KafkaScan {
         return [partition.index, isForward ? start : end]
       }),
     )
-    return { total, pages: this.#described(mergedPages(sources, comesFirst), vector, isForward) }
+    return { total, pages: this.#described(topic, mergedPages(sources, comesFirst), vector, isForward) }
   }
 
   /** Where a group continues that is moved to a place. @returns undefined if the topic does not exist. */
@@ -82,7 +82,7 @@ export class KafkaScan {
     const ranges = await logRanges(cluster, topics, partitions)
     const vector = new Map(partitions.map((one) => [one.index, ranges.get(partitionKey(one))?.end ?? 0]))
     const pages = this.#newPages(topic, new Map(vector), signal)
-    return { total: undefined, pages: this.#described(pages, vector, true) }
+    return { total: undefined, pages: this.#described(topic, pages, vector, true) }
   }
 
   async #partitions(aggregateId: string | undefined) {
@@ -196,6 +196,7 @@ export class KafkaScan {
   }
 
   async *#described(
+    topic: KafkaTopic,
     pages: AsyncIterable<readonly ReadRecord[]>,
     vector: Map<number, number>,
     isForward: boolean,
@@ -206,7 +207,7 @@ export class KafkaScan {
         return {
           message: messageOf(`${partition}:${record.offset}`, record),
           position: Array.from(vector, ([index, offset]) => `${index}:${offset}`).join(','),
-          partition: vector.size === 1 ? undefined : partition,
+          partition: topic.leaders.length === 1 ? undefined : partition,
           storedAt: new Date(record.timestamp),
         }
       })
