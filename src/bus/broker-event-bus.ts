@@ -274,7 +274,8 @@ export abstract class BrokerEventBus<T extends Transport = Transport> extends Ev
 
   /**
    * Resolves when the bus consumes: events that are published after that reach it. Rejects if a start fails in a way
-   * that waiting does not fix, and with a `BusClosedError` after the bus is shut down.
+   * that waiting does not fix, and with a `BusClosedError` after the bus is shut down. It does not start the bus: after
+   * 5 seconds without a start, the bus logs a warning.
    *
    * @throws HandlerDeadlockError inside a handler of this bus, after it has stopped consuming.
    */

@@ -27,6 +27,9 @@ export interface ConsumerLifecycleParts {
   readonly onHalted: () => void
 }
 
+/** After this time, a wait for a consumption that nobody has started is logged, in milliseconds. */
+const NOT_STARTED_MS = 5000
+
 /** Starts and stops the consumption of a bus: at most one runs at a time, and each start can follow a stop. */
 export class ConsumerLifecycle {
   readonly #parts: ConsumerLifecycleParts
@@ -86,7 +89,21 @@ export class ConsumerLifecycle {
    * passed to `close`.
    */
   get whenConsuming(): Promise<void> {
-    return this.#whenConsuming.promise
+    const { promise } = this.#whenConsuming
+    if (this.isFlowing === undefined) this.#warnIfNotStarted(promise)
+    return promise
+  }
+
+  /** Whoever forgot to start the consumption would wait without knowing why. */
+  #warnIfNotStarted(promise: Promise<void>): void {
+    const timer = setTimeout(() => {
+      if (this.isFlowing === undefined)
+        this.#parts.logger.warn(
+          'whenConsuming waits, but consuming was not started; call startConsumingInBackground',
+        )
+    }, NOT_STARTED_MS).unref()
+    const clear = () => clearTimeout(timer)
+    promise.then(clear, clear)
   }
 
   /**
