@@ -138,10 +138,12 @@ async function examine(exchangeName: string, url = rabbitmqUrl, ...words: readon
   return { code, findings, problems: others.filter(({ level }) => level !== 'ok') }
 }
 
-/** All exchanges and queues, and what the queues hold, in one call: the tool takes seconds to start. */
-/** All exchanges and queues with their messages, except the reports of processes, which expire by themselves. */
+/**
+ * All exchanges and queues with their messages, in one call: the tool takes seconds to start. Without the reports of
+ * processes, which expire by themselves, and without the number of messages in journals, which the server reports late.
+ */
 const EVERYTHING = `{lists:sort([N || {resource, _, exchange, N} <- rabbit_exchange:list_names()]), lists:sort([
-  {amqqueue:get_name(Q), rabbit_amqqueue:info(Q, [messages_ready, messages_unacknowledged, consumers])}
+  {amqqueue:get_name(Q), [I || not lists:suffix(".journal", binary_to_list(N)), I <- rabbit_amqqueue:info(Q, [messages_ready, messages_unacknowledged, consumers])]}
   || Q <- rabbit_amqqueue:list(), {resource, _, queue, N} <- [amqqueue:get_name(Q)], not lists:suffix(".presence", binary_to_list(N))])}.`
 
 it('finds planted faults with doctor, and leaves the broker as it was', async () => {

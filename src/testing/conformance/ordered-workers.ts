@@ -92,11 +92,15 @@ export class OrderedWorkers {
     await met
   }
 
-  /** Waits until each event of all rounds was handled. */
-  async allHandled(runs: () => readonly WorkerRun[] = () => this.runs): Promise<void> {
+  /** Waits until each event of all rounds was handled. @param seen - describes the state if it takes too long. */
+  async allHandled(
+    runs: () => readonly WorkerRun[] = () => this.runs,
+    seen: () => unknown = () => '',
+  ): Promise<void> {
     const distinct = () => distinctRuns(runs())
     const isDone = () => distinct().size === this.#published
-    await this.#scene.until(`${this.#published} events`, isDone, () => this.#missing(distinct()))
+    const describe = () => `${this.#missing(distinct())} ${String(seen())}`
+    await this.#scene.until(`${this.#published} events`, isDone, describe)
   }
 
   /** The first event of each aggregate that was not handled, and the number of all. */

@@ -8,7 +8,10 @@ import { Before, During, Later } from './rolled-events.ts'
 
 const [, , moduleUrl = '', scope = '', mode = ''] = process.argv
 const quiet = () => undefined
-const logger: Logger = { debug: quiet, info: quiet, warn: quiet, error: quiet }
+// What a worker logs explains why it does not take over.
+const say =
+  mode === 'share' ? (message: string) => console.error(`log ${performance.now()} ${message}`) : quiet
+const logger: Logger = { debug: quiet, info: say, warn: say, error: say }
 
 // By the contract of the suite, the module exports `create`.
 const { create } = (await import(moduleUrl)) as { readonly create: CreateBus }

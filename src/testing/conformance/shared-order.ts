@@ -21,6 +21,13 @@ function isEven(runs: readonly WorkerRun[], workers: number): boolean {
   return counts.length === workers && Math.max(...counts) <= 2 * Math.min(...counts)
 }
 
+/** The last lines of a process, and its last lines about other things than handled events. */
+function tail({ output }: Probe): string {
+  const lines = output.split('\n')
+  const others = lines.filter((line) => !line.startsWith('started '))
+  return [...others.slice(-10), ...lines.slice(-4)].join(' | ')
+}
+
 /** The runs that a process has printed. */
 function runsOf(probe: Probe, worker: string): readonly WorkerRun[] {
   return probe.linesWith('started').map((line) => {
@@ -133,7 +140,10 @@ export const sharedOrderTests = [
     const killedAt = process.hrtime.bigint()
     victim.process.kill('SIGKILL')
     const waited = await takeoverMs(scene, workers, { runs, victim: 'victim', killedAt })
-    await workers.allHandled(runs)
+    await workers.allHandled(
+      runs,
+      () => `killed at ${killedAt}, took ${waited} ms; victim: ${tail(victim)}; other: ${tail(other)}`,
+    )
 
     assert.deepEqual(orderFaults(runs()), [])
     const limit = (TAKEOVER_MS * scene.waitMs) / DEFAULT_WAIT_MS
