@@ -1,15 +1,13 @@
 import { gzipSync } from 'node:zlib'
-import type { ExportedLetter } from '../../src/index.ts'
 import { type Figures, quantile } from './figures.ts'
+import { manyLetters } from './many-letters.ts'
 import { openSystem, placed } from './system.ts'
 import { heapMB, openTab } from './tab.ts'
-
-const ERRORS = ['RangeError', 'TypeError', 'SyntaxError', 'URIError', 'EvalError']
 
 /** The list of many dead letters, on the server and in a browser. */
 export async function checkLetters(figures: Figures, count: number): Promise<void> {
   await using system = await openSystem(figures.kind)
-  await system.page.deadLetters.import(letters(count))
+  await system.page.deadLetters.import(manyLetters(count, placed, () => 'billing'))
   const path = '/orders/dead-letters'
   const answers: { readonly ms: number; readonly text: string }[] = []
   for (let n = 0, at = path; n < 50; n += 1) {
@@ -59,22 +57,4 @@ export async function checkLetters(figures: Figures, count: number): Promise<voi
 
 function nextOf(text: string): string | undefined {
   return /rel="next" href="([^"]+)"/.exec(text)?.[1]?.replaceAll('&amp;', '&')
-}
-
-function* letters(count: number): Generator<ExportedLetter> {
-  for (let n = 0; n < count; n += 1) {
-    const event = placed(n)
-    const error = ERRORS[n % ERRORS.length] ?? ''
-    yield {
-      version: 1,
-      id: '',
-      headers: { event_id: event.eventId, event_type: 'Placed', aggregate_id: event.aggregateId },
-      body: JSON.stringify(event),
-      fields: {
-        ...{ dlq_reason: 'max_retries_exceeded', dlq_error_type: error, dlq_consumer_group: 'billing' },
-        ...{ dlq_error_message: `${error} of order ${n}`, dlq_handlers: '["charge"]' },
-        dlq_timestamp: new Date(Date.now() - (count - n)).toISOString(),
-      },
-    }
-  }
 }

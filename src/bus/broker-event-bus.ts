@@ -274,8 +274,7 @@ export abstract class BrokerEventBus<T extends Transport = Transport> extends Ev
 
   /**
    * Resolves when the bus consumes: events that are published after that reach it. Rejects if a start fails in a way
-   * that waiting does not fix, and with a `BusClosedError` after the bus is shut down. It does not start the bus: after
-   * 5 seconds without a start, the bus logs a warning.
+   * that waiting does not fix, and with a `BusClosedError` after the bus is shut down. Warns after 5 s without a start.
    *
    * @throws HandlerDeadlockError inside a handler of this bus, after it has stopped consuming.
    */
@@ -339,8 +338,7 @@ export abstract class BrokerEventBus<T extends Transport = Transport> extends Ev
   }
 
   /**
-   * Starts a consumption of a subclass, in addition to the usual one, and stops it when `work` has ended, the group is
-   * paused or the bus stops consuming.
+   * Starts a consumption of a subclass in addition to the usual one; see `ConsumerLifecycle`.
    * @returns undefined if the group is paused.
    */
   protected withConsumption<C extends Consumption, R>(

@@ -1,6 +1,7 @@
 import { once } from 'node:events'
 import { setTimeout as delay } from 'node:timers/promises'
 import { expect, it } from 'vitest'
+import { auditAndInvoice } from '../support/audit-and-invoice.ts'
 import { paced } from '../support/pace.ts'
 import { waitFor } from '../support/wait-for.ts'
 import { type HandledNote, inversions, startPartitionWorker } from './partitions.ts'
@@ -194,19 +195,7 @@ it('repeats no handler that succeeded before the partition was lost, if it retur
   const streamPrefix = freshPrefix()
   const client = await connectClient()
   const bus = createBus({ streamPrefix, ordering: 'aggregate', pendingIdleMs: 20_000 })
-  const gate = Promise.withResolvers<void>()
-  const runs: string[] = []
-  bus.subscribe(Noted, () => void runs.push('audit'), { name: 'audit' })
-  bus.subscribe(
-    Noted,
-    async () => {
-      runs.push('invoice')
-      const isFirst = runs.length === 2
-      await gate.promise
-      if (isFirst) throw new Error('planned')
-    },
-    { name: 'invoice' },
-  )
+  const { gate, runs } = auditAndInvoice((name, handler) => bus.subscribe(Noted, handler, { name }))
   await consume(bus)
   await bus.publish([new Noted({ aggregateId: 'a', n: 1 })])
   await waitFor(() => expect(runs).toHaveLength(2))

@@ -1,4 +1,5 @@
 import { expect, inject, it } from 'vitest'
+import { auditAndInvoice } from '../../support/audit-and-invoice.ts'
 import { OrderCreated, orderCreated } from '../../support/order-events.ts'
 import { administer } from '../plain-kafka.ts'
 import { committedOf, consume, createBus, freshName, until } from '../scene.ts'
@@ -48,19 +49,7 @@ it('repeats no handler that succeeded before the group evicted its member, and r
   const topicPrefix = freshName()
   const consumerGroup = topicPrefix
   const bus = createBus({ topicPrefix, consumerGroup, topicPartitions: 1, heartbeatIntervalMs: 100 })
-  const gate = Promise.withResolvers<void>()
-  const runs: string[] = []
-  bus.subscribe(OrderCreated, () => void runs.push('audit'), { name: 'audit' })
-  bus.subscribe(
-    OrderCreated,
-    async () => {
-      runs.push('invoice')
-      const isFirst = runs.length === 2
-      await gate.promise
-      if (isFirst) throw new Error('planned')
-    },
-    { name: 'invoice' },
-  )
+  const { gate, runs } = auditAndInvoice((name, handler) => bus.subscribe(OrderCreated, handler, { name }))
   await consume(bus)
   await bus.publish([orderCreated()])
   await until('both to run', () => runs.length === 2)
