@@ -63,7 +63,7 @@ export async function checkLive(
     figures.atLeast(
       `P12 frames per second of viewer ${n + 1}`,
       frames.length / ((last() - startedAt) / 1000),
-      3.5,
+      4,
     )
     const seen = frames.at(-1)?.seen ?? 0
     figures.atMost(
