@@ -17,6 +17,9 @@ const HANDLER_MS = [4, 1] as const
 /** Rounds that are published together. */
 const BACKLOG = 4
 
+/** Rounds that may wait to be handled: more would take the workers longer than a test waits. */
+const MAX_BACKLOG = 20
+
 /** A handler started for event number `n` of an aggregate. */
 export interface WorkerRun {
   readonly worker: string
@@ -79,16 +82,26 @@ export class OrderedWorkers {
     )
   }
 
-  /** Publishes rounds until a condition is met. */
-  async publishUntil(what: string, condition: () => unknown, seen: () => unknown = () => ''): Promise<void> {
+  /** Publishes rounds until a condition is met, not faster than the workers handle them. */
+  async publishUntil(
+    what: string,
+    condition: () => unknown,
+    {
+      seen = () => '',
+      runs = () => this.runs,
+    }: { readonly seen?: () => unknown; readonly runs?: () => readonly WorkerRun[] } = {},
+  ): Promise<void> {
     let isMet = false
     const end = () => {
       isMet = true
     }
     const met = this.#scene.until(what, condition, seen)
     met.then(end, end)
-    do await Promise.all([this.publish(), this.#pause()])
-    while (!isMet)
+    do {
+      const waiting = this.#published - runs().length
+      const isFull = waiting > MAX_BACKLOG * this.#aggregates.length
+      await Promise.all([isFull || this.publish(), this.#pause()])
+    } while (!isMet)
     await met
   }
 

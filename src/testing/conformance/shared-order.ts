@@ -53,7 +53,7 @@ async function takeoverMs(
   await workers.publishUntil(
     'others to handle the aggregates of the killed worker',
     () => adoptions().length === orphans.size,
-    () => `${adoptions().length} of ${orphans.size}`,
+    { runs, seen: () => `${adoptions().length} of ${orphans.size}` },
   )
   assert.ok(orphans.size > 0, `the worker ${victim} of ${scene.scope} had handled nothing`)
   return Math.max(...adoptions().map((time) => Number(time - killedAt) / 1e6))
@@ -131,11 +131,10 @@ export const sharedOrderTests = [
       const all = [...runsOf(victim, 'victim'), ...runsOf(other, 'other')]
       return all.toSorted((a, b) => (a.time < b.time ? -1 : 1))
     }
-    await workers.publishUntil(
-      'both processes to share',
-      () => isEven(runs().slice(-120), 2),
-      () => [victim.output.slice(-500), other.output.slice(-500)],
-    )
+    await workers.publishUntil('both processes to share', () => isEven(runs().slice(-120), 2), {
+      runs,
+      seen: () => [victim.output.slice(-500), other.output.slice(-500)],
+    })
 
     const killedAt = process.hrtime.bigint()
     victim.process.kill('SIGKILL')
