@@ -45,6 +45,8 @@ try {
   run(join(bin, 'attw'), [tarball, '--profile', 'node16', '--ignore-rules', 'cjs-resolves-to-esm'])
   const consumer = await install(tarball)
   await importAll(consumer)
+  checkLoaded(consumer, manifest.name, 6)
+  checkLoaded(consumer, `${manifest.name}/memory`, 4)
   await compile(consumer)
   followFirstHour(folder, tarball)
 } finally {
@@ -140,6 +142,23 @@ async function importAll(consumer: string): Promise<void> {
   await writeFile(join(consumer, 'load.mjs'), load('await import(name)'))
   await writeFile(join(consumer, 'load.cjs'), load('require(name)'))
   for (const file of ['load.mjs', 'load.cjs', 'refuse.mjs']) run(process.execPath, [file], consumer)
+}
+
+/** Each file that an entry point loads costs time when a program starts. */
+function checkLoaded(consumer: string, name: string, limit: number): void {
+  const program = `
+    import { registerHooks } from 'node:module'
+    let files = 0
+    registerHooks({
+      load: (url, context, next) => {
+        if (url.includes('/${manifest.name}/dist/')) files += 1
+        return next(url, context)
+      },
+    })
+    await import('${name}')
+    console.log(files)`
+  const files = Number(run(process.execPath, ['--input-type=module', '--eval', program], consumer))
+  if (files === 0 || files > limit) throw new Error(`${name} loads ${files} files, expected 1 to ${limit}`)
 }
 
 /** Every declaration file must compile in a strict project without the types of the clients. */

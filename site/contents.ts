@@ -44,6 +44,7 @@ export const CONTENTS: readonly PageGroup[] = [
       ['kafka', 'Kafka'],
       ['moving', 'Moving between brokers'],
       ['writing-a-transport', 'Writing a transport'],
+      ['writing-a-store', 'Writing a store'],
     ],
   },
   {

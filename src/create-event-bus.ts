@@ -73,7 +73,7 @@ export function createEventBus<const Url extends string>(
   const create = scheme === undefined ? undefined : SCHEMES[scheme]
   if (create === undefined) {
     // Whatever the text is, it may contain a password.
-    const given = typeof url === 'string' ? `another text${schemeOf(url)}` : describeValue(url)
+    const given = typeof url === 'string' ? `a text${schemeOf(url)}` : describeValue(url)
     throw new ConfigError('createEventBus', [
       `the URL must start with ${Object.keys(SCHEMES).join(', ')} and name a broker, got ${given}`,
     ])

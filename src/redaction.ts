@@ -37,7 +37,7 @@ export function rememberCredentials(value: unknown): void {
   }
 }
 
-/** Remembers the passwords in the options of a connection that somebody else configured: `pg`'s, for instance. */
+/** Remembers the passwords in the options of a connection that the program configured itself, such as that of `pg`. */
 export function rememberConnection(options: unknown): void {
   if (typeof options !== 'object' || options === null) return
   rememberSecret(options)

@@ -42,7 +42,7 @@ interface Section {
 const SECTIONS: readonly Section[] = [
   {
     title: 'InMemoryEventBus',
-    intro: 'In addition to those options of all buses that name it.',
+    intro: 'All options of the bus in memory.',
     from: [['src/bus/in-memory-options.ts', 'InMemoryEventBusOptions']],
     rules: inMemoryRules,
     defaults: inMemoryDefaults,

@@ -12,7 +12,10 @@ export function referencePages(): ReadonlyMap<string, string> {
   return new Map([
     ['options.md', optionsPage()],
     ['flags.md', flagsPage()],
-    ['moving.md', between(pageOf('moving.md'), 'capabilities', capabilitiesTable())],
+    [
+      'writing-a-transport.md',
+      between(pageOf('writing-a-transport.md'), 'capabilities', capabilitiesTable()),
+    ],
     ['observability.md', between(pageOf('observability.md'), 'notices', noticesTable())],
   ])
 }

@@ -35,9 +35,9 @@ export interface BrokerOptions {
   /** Consumers of one group share the events; each group receives all of them. Default `'default'`. */
   readonly consumerGroup?: string
   /**
-   * Give every running instance every event that is published after it has started to consume. Nothing of an instance remains
-   * on the broker after its process has ended; after a kill, within a minute. An event whose last retry failed is logged,
-   * counted and dropped. Default false.
+   * Give every running instance every event that is published after it has started to consume. An instance that stops leaves
+   * nothing on the broker; a killed one leaves nothing after a minute. An event whose last retry failed is logged, counted
+   * and dropped. Default false.
    */
   readonly broadcast?: boolean
   /** Retries after the first attempt, before the dead letter queue. Default 3. */
@@ -63,8 +63,8 @@ export interface BrokerOptions {
    */
   readonly enableDlq?: boolean
   /**
-   * Store the stack of the error in a dead letter, at most 4,000 characters. A stack shows paths of the program, and whatever
-   * the message of the error shows. Default false.
+   * Store the stack of the error in a dead letter, at most 4,000 characters. A stack contains paths of the program, and the
+   * message of the error. Default false.
    */
   readonly deadLetterStacks?: boolean
   /** Maximum number of aggregates whose events this bus handles concurrently. Default 16. */
@@ -86,9 +86,9 @@ export interface BrokerOptions {
    */
   readonly handlerTimeoutMs?: number
   /**
-   * Maximum duration of a `publish`, in milliseconds, including the wait for an unreachable broker. In a burst, the
-   * time of an event starts again when the event is passed to the transport, and before that with each confirmation of
-   * other events. Default 10,000.
+   * Maximum duration of a `publish`, in milliseconds, including the wait for an unreachable broker. In a burst, each
+   * confirmation of other events restarts the time of the waiting ones, and so does the moment at which an event is passed
+   * to the transport. Default 10,000.
    */
   readonly publishTimeoutMs?: number
   /**

@@ -126,8 +126,8 @@ export abstract class EventBus implements AsyncDisposable {
 
   /**
    * Runs a function around each run of each handler, and each `publish`. Those that were added first are outermost. A function
-   * alone is for the handlers. A middleware calls `next` exactly once. It can replace an error, and cannot make a success
-   * of it; docs/failure.md says what follows from errors.
+   * alone is for the handlers. A middleware calls `next` exactly once. It can replace an error, but cannot turn a failure
+   * into a success; see docs/failure.md.
    *
    * @throws TypeError if it is neither a function nor an object with `handle` or `publish`.
    * @example

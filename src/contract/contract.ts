@@ -70,7 +70,7 @@ export function parseContract(json: string): EventContract {
     Reflect.get(contract, 'eventspine') === 1 &&
     typeof Reflect.get(contract, 'events') === 'object'
   if (!isContract)
-    throw new TypeError('The file is no contract of events, or was written by a later release.')
+    throw new TypeError('The file is not a contract of events, or a later release has written it.')
   // Only the command writes this file.
   return contract as EventContract
 }

@@ -57,7 +57,7 @@ function isInHandlerOf(owner: object): boolean {
 
 /**
  * Stops a bus or subscription, and waits for it unless one of its handlers waits for the calling code. A handler that
- * has ended by the next turn of the event loop did not wait. The stop begins only after the calling handler is counted
+ * has ended by the next turn of the event loop did not wait. The stop starts only after the calling handler is counted
  * as running.
  * @param stop - must not reject.
  */

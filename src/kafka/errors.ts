@@ -132,7 +132,7 @@ export function refusal(
 
 /** The error for a message that a broker refused because of what it contains. */
 export function messageRefusal(address: string, code: number, detail?: string | null): MessageRefusedError {
-  return new MessageRefusedError(`Kafka at ${address} refused it: ${explain(code, detail)}`)
+  return new MessageRefusedError(`Kafka at ${address} refused the event: ${explain(code, detail)}`)
 }
 
 /** Name and meaning of a code, and the broker's own message. */

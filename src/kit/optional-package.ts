@@ -1,11 +1,14 @@
 import { sentence, toError } from '../errors.ts'
 
+/** A file of the built package; see scripts/build.ts. */
+const OWN_PART = /\/parts\/eventspine-[\w-]+\.js$/
+
 /**
  * Returns whether an optional npm package is installed; undefined if this is known only after loading it. That is the
  * case inside a bundle, which may contain the package, or may resolve it where the bundle runs.
  *
  * @param meta - the `import.meta` of the module that loads the package. A bundler replaces it.
- * @param ownPath - how the URL of that module ends, without its extension, unless it is in a bundle.
+ * @param ownPath - how the URL of that module ends in the sources.
  */
 export function isInstalled(
   packageName: string,
@@ -19,8 +22,7 @@ export function isInstalled(
     // Not found from here, which decides nothing for a bundle.
   }
   const [url = ''] = meta.url?.split('?') ?? []
-  const isInOwnFile = url.endsWith(`${ownPath}.ts`) || url.endsWith(`${ownPath}.js`)
-  return isInOwnFile ? false : undefined
+  return url.endsWith(ownPath) || OWN_PART.test(url) ? false : undefined
 }
 
 /**

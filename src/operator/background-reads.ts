@@ -1,6 +1,6 @@
 import { toError } from '../errors.ts'
 
-/** A read that goes on between the requests of a page. */
+/** A read that continues between the requests of a page. */
 export interface Reading<T> {
   /** The result, or what is known of it so far; undefined before the first part. */
   readonly value: T | undefined

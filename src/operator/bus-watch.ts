@@ -4,7 +4,7 @@ import type { GroupInfo } from '../transport/index.ts'
 import type { BusState } from './layout.ts'
 import type { StateKey } from './state.ts'
 
-/** Between two looks at a bus that somebody has open, in milliseconds. */
+/** Interval of the reads of a bus while its page is open, in milliseconds. */
 const EVERY_MS = 5000
 /** The groups that a page shows are no older, in milliseconds. */
 const FRESH_MS = 1500
@@ -49,7 +49,7 @@ const NOTHING: BusView = {
   isInMemory: false,
 }
 
-/** Looks at the groups of each bus that somebody has open, so that pages answer at once, and show what was. */
+/** Reads the groups of each bus whose page is open, so that pages answer at once and show the last minutes. */
 export class BusWatch {
   static readonly key: StateKey<BusWatch> = {
     create: ({ closed, buses }) => new BusWatch(buses, closed),
@@ -64,7 +64,7 @@ export class BusWatch {
     this.#closed = closed
   }
 
-  /** Notes that somebody looks at a bus. */
+  /** Notes that the page of a bus is open. */
   note(name: string | undefined): void {
     if (name !== undefined) this.#get(name)?.wake()
   }

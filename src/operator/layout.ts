@@ -32,6 +32,7 @@ export interface LayoutParts {
 export function documentOf(page: Page, parts: LayoutParts): Html {
   const { links, bus, did } = parts
   const title = bus === undefined ? page.title : `${page.title} · ${bus}`
+  // With an unescaped end of the script, the build would replace the template by a helper of another package.
   return html`<!doctype html>
 <html lang="en">
 <head>
@@ -41,7 +42,7 @@ export function documentOf(page: Page, parts: LayoutParts): Html {
 <title>${title} · eventspine</title>
 <link rel="icon" href="${links.to(assetPath('icon'))}" type="image/svg+xml">
 <link rel="stylesheet" href="${links.to(assetPath('style'))}">
-<script type="module" src="${links.to(assetPath('script'))}"></script>
+<script type="module" src="${links.to(assetPath('script'))}"><\/script>
 ${page.refreshSeconds !== undefined && html`<noscript><meta http-equiv="refresh" content="${Math.max(10, page.refreshSeconds)}"></noscript>`}
 </head>
 <body${refreshOf(page)}>

@@ -17,7 +17,7 @@ export interface Page {
 interface AnyRoute {
   /** Segments such as `/:bus/groups/:group`; `:name` matches one segment. The paths of sections start with `/:bus`. */
   readonly path: string
-  /** What the viewer must be allowed, beside `see`. The group of the place is the parameter `:group`. */
+  /** The verb that the viewer needs in addition to `see`. The group of the place is the parameter `:group`. */
   readonly verb: Verb | readonly Verb[]
 }
 
@@ -35,7 +35,7 @@ export interface ChangeRoute extends AnyRoute {
   readonly action: string
   /** What is recorded of the form, without payloads. The parameters of the path are recorded in any case. */
   target?(context: RequestContext): Readonly<Record<string, unknown>>
-  /** Makes the change. A link leads to where the viewer goes on, usually with the status of the change. */
+  /** Makes the change. Returns the link to the next page of the viewer, usually with the status of the change. */
   handle(context: RequestContext): Promise<Done | Page | Response>
 }
 
@@ -48,7 +48,7 @@ export interface CheckRoute extends AnyRoute {
 
 /** A change was made. */
 export interface Done {
-  /** Where the viewer goes on: a link of `context.links`. */
+  /** The next page of the viewer: a link of `context.links`. */
   readonly goTo: string
   /** One sentence that the page shows, such as `Paused billing.`. */
   readonly text: string

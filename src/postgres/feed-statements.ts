@@ -11,8 +11,8 @@ export interface Condition {
 const LARGE_BYTES = 8192
 
 /**
- * The planner is told that a page of the usual sizes has at most this many events. It would otherwise expect a tenth of
- * the table from a plan for any limit, and therefore plan each page for its own, which takes a quarter of the time of the page.
+ * Number of events that the planner expects in a page of the usual sizes. Without it, the planner expects a tenth of the table
+ * for any limit, so that each page would be planned on its own, which takes a quarter of the time of the page.
  */
 const USUAL_EVENTS = 1000
 

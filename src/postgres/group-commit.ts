@@ -276,7 +276,10 @@ function letterOf(text: string | null | undefined): OutcomeLetter {
     case 's':
       return text
     default:
-      throw new StoreUnavailableError(STORE, `the append answers ${text}, which this release does not know`)
+      throw new StoreUnavailableError(
+        STORE,
+        `the server answered an append with ${text}, which this release does not know`,
+      )
   }
 }
 

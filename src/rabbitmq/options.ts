@@ -54,9 +54,9 @@ export interface RabbitMQEventBusOptions extends BrokerOptions, PartitionOptions
    */
   readonly consumerName?: string
   /**
-   * Maximum number of unacknowledged messages that this consumer holds; never more than `maxInFlight`, and never more than
-   * fit into `maxInFlightBytes`; with `singleActiveConsumer` or `partitions`, one message per MiB of that. With
-   * `partitions`, it applies to each partition. Default 10, or `concurrency` if you set it to a larger number.
+   * Maximum number of unacknowledged messages that this consumer holds; with `partitions`, of each partition. `maxInFlight`
+   * and `maxInFlightBytes` also limit it; with `singleActiveConsumer` or `partitions`, to one message per MiB of
+   * `maxInFlightBytes`. Default 10, or `concurrency` if you set it to a larger number.
    */
   readonly prefetchCount?: number
   /**

@@ -55,8 +55,8 @@ export function threadFile(): URL | undefined {
   // Undefined in a bundle that is CommonJS.
   const here: string | undefined = import.meta.url
   if (here?.startsWith('file:') !== true) return undefined
-  // `.js` in the package, `.ts` in the sources.
-  const file = new URL(here.endsWith('.ts') ? './thread.ts' : './thread.js', here)
+  // In the package, this code is in a file of dist/sqlite/ or dist/parts/.
+  const file = new URL(here.endsWith('.ts') ? './thread.ts' : '../sqlite/thread.js', here)
   return existsSync(file) ? file : undefined
 }
 

@@ -22,7 +22,7 @@ const STORED: readonly string[] = ['position', 'stored_at', 'aggregate_version',
 
 export const STORED_COLUMNS = STORED.join(', ')
 
-/** Numbers of an event that somebody may have changed by hand. */
+/** Numbers of an event that may have been changed by hand. */
 const NUMBERS: readonly string[] = ['stored_at', 'aggregate_version', 'event_version']
 
 const READ = STORED.map((column) => (NUMBERS.includes(column) ? `(${readable(column)})` : column))

@@ -19,7 +19,7 @@ import type { EventRow, StoredRow } from './stored-row.ts'
 export type { EventRow, StoredRow }
 
 /**
- * Limits of a stored event. They are wider than those of messages, because whoever writes to the store is trusted further than
+ * Limits of a stored event. They are wider than those of messages, because a writer to the store is trusted further than
  * a producer. They bound the work for a row that was changed by hand.
  */
 export const STORED_LIMITS = {

@@ -102,8 +102,8 @@ export interface SubscriptionOptions {
    */
   readonly onFailure?: 'stop' | 'deadLetter'
   /**
-   * Store the stack of the error with a dead-lettered event, at most 4,000 characters. A stack shows paths of the program, and
-   * whatever the message of the error shows. Default false.
+   * Store the stack of the error with a dead-lettered event, at most 4,000 characters. A stack contains paths of the program,
+   * and the message of the error. Default false.
    */
   readonly deadLetterStacks?: boolean
   /** Called regularly with the progress, and when the subscription has caught up. Must not throw. */

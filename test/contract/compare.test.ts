@@ -178,5 +178,5 @@ it('describes payloads of other libraries, dates, bigints and types without a sc
 })
 
 it('refuses a file that is no contract', () => {
-  expect(() => parseContract('{"events":{}}')).toThrow(/no contract of events/)
+  expect(() => parseContract('{"events":{}}')).toThrow(/not a contract of events/)
 })

@@ -562,7 +562,9 @@ it('reports each event that a full queue rejects, and publishes again when there
 
   await until('the one after', () => events.length === 4)
   expect(outcomes.slice(0, 3)).toEqual(['stored', 'stored', 'stored'])
-  expect(outcomes.slice(3)).toEqual(Array(2).fill(expect.stringContaining('a queue refused it (nack)')))
+  expect(outcomes.slice(3)).toEqual(
+    Array(2).fill(expect.stringContaining('a queue refused the event (nack)')),
+  )
   expect(events.map(({ aggregateId }) => aggregateId)).toEqual(['Order-0', 'Order-1', 'Order-2', 'Order-5'])
 })
 

@@ -2,36 +2,36 @@ import type { Capability } from '../../src/testing/index.ts'
 
 type Lacks = Partial<Readonly<Record<Capability, string>>>
 
-const inOneProcess = '`publish` runs the handlers itself, there is nothing in between'
+const inOneProcess = '`publish` calls the handlers directly'
 
-/** What each bus lacks, with the reason. The conformance suite skips the tests of these capabilities; docs/moving.md has them. */
+/** What each bus lacks, with the reason. The conformance suite skips the tests of these capabilities; docs/writing-a-transport.md has them. */
 export const LACKS = {
   memory: {
     consuming: inOneProcess,
     persistence: inOneProcess,
     history: inOneProcess,
     groupTypes: inOneProcess,
-    consumerGroups: 'every subscription is its own',
-    lanes: 'publishes that overlap run side by side',
+    consumerGroups: 'without groups, each handler gets every event',
+    lanes: 'concurrent publishes call their handlers concurrently',
     sharedOrder: 'there is no group whose consumers could share events',
     retry: 'a failed handler is logged and counted, unless its own options ask for retries',
     waiting: inOneProcess,
     parking: 'there is no dead letter queue',
-    orderedWaits: 'publishes that overlap run side by side',
+    orderedWaits: 'concurrent publishes call their handlers concurrently',
     groupRate: 'there is no group',
     control: 'there is no group',
-    presence: 'it lives in one process',
+    presence: 'there is only one process',
     seeking: 'there is no group',
     deadLetters: 'the publisher still has the event',
     wire: 'events are passed on as objects',
     redelivery: inOneProcess,
-    backpressure: '`publish` waits for the handlers, so its caller is the bound',
+    backpressure: '`publish` waits for the handlers, which limits its caller',
     outages: 'there is no broker to lose',
-    processes: 'it lives in one process',
+    processes: 'there is only one process',
   },
   redis: {},
   rabbitmq: {
-    history: 'a queue gets what is published after its group first consumed',
+    history: 'a queue gets the events that are published after its group first consumed',
     groupRate: 'the consumers of a queue share no clock and no counter',
     seeking: 'a queue forgets what its group has consumed',
   },

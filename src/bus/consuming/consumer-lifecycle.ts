@@ -94,7 +94,7 @@ export class ConsumerLifecycle {
     return promise
   }
 
-  /** Whoever forgot to start the consumption would wait without knowing why. */
+  /** If a program forgot to start the consumption, it would wait without a reason in its log. */
   #warnIfNotStarted(promise: Promise<void>): void {
     const timer = setTimeout(() => {
       if (this.isFlowing === undefined)

@@ -161,7 +161,7 @@ export class ConsumerPipeline implements Intake {
   }
 
   /**
-   * Waits for the limits of the handlers, without a slot and before the delivery begins: after a crash, only attempts
+   * Waits for the limits of the handlers, without a slot and before the delivery starts: after a crash, only attempts
    * that had started count. @returns false, with the delivery not begun, if the pipeline stops first.
    */
   async #workLimited(delivery: Delivery, limits: readonly HandlerLimit[]): Promise<boolean> {

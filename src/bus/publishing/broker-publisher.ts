@@ -115,7 +115,7 @@ export class BrokerPublisher {
     messages: readonly OutgoingMessage[],
     deadline: PublishDeadline,
   ): Promise<readonly PublishFailure[]> {
-    // The caller goes on first, so that all publishes of its turn are passed to the transport in the same phase.
+    // The caller continues first, so that all publishes of its turn are passed to the transport in the same phase.
     await Promise.resolve()
     if (!this.#parts.connection.isDone) {
       const failure = await this.#connectBefore(deadline.signal)

@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
-import { extname, join, resolve } from 'node:path'
+import { join, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import type { BrokerEventBus } from '../../bus/index.ts'
 import { toError } from '../../errors.ts'
@@ -34,8 +34,9 @@ import {
   partitionsOf,
 } from './verify-bus.ts'
 
-/** A program next to this file, in the source or in the build. */
-const PROGRAM = fileURLToPath(new URL(`./process${extname(import.meta.url)}`, import.meta.url))
+// In the package, this code is in a file of dist/parts/.
+const FILE = import.meta.url.endsWith('.ts') ? './process.ts' : '../cli/verify/process.js'
+const PROGRAM = fileURLToPath(new URL(FILE, import.meta.url))
 /** Longest time until a process works, in milliseconds. */
 const START_MS = 60_000
 /** Pause after the last fault, in milliseconds. */

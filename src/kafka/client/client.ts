@@ -8,7 +8,7 @@ import type { KafkaCompression } from '../wire/compression.ts'
  * bus connects.
  */
 export const KAFKA_AVAILABLE: boolean =
-  isInstalled('@platformatic/kafka', import.meta, '/kafka/client/client') ?? true
+  isInstalled('@platformatic/kafka', import.meta, '/kafka/client/client.ts') ?? true
 
 /** The client reads this file when it is loaded, by a path relative to its own file. */
 const WASM =

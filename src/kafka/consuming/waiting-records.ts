@@ -133,7 +133,7 @@ export class KafkaWaitingRecords implements WaitingStore {
     const before = this.#joined.countWith(line, ids)
     if (before === 0) return 0
     if (before >= limit) return before
-    // If its wait is over and later records wait, it was delivered before, and comes again before these.
+    // If its wait is over and later records wait, it was delivered before, and is delivered again before these.
     const later = held.deliveryCount === 1 ? undefined : ids.find((other) => isLater(other, id))
     const place = later === undefined ? undefined : this.#index.get(later)?.place
     const wait = { handlerName, attempts: 0, firstFailedAt: new Date(), delayMs: 0 }

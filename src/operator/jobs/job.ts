@@ -43,7 +43,7 @@ export type JobState = 'running' | 'cancelling' | 'done' | 'cancelled' | 'failed
 
 const NOTHING: JobProgress = { scanned: 0, total: 0, matched: 0, changed: 0, failed: 0 }
 
-/** A long change that goes on while nobody looks. */
+/** A long change that continues when no page is open. */
 export class Job {
   readonly id = randomUUID()
   readonly about: JobDescription

@@ -7,7 +7,7 @@ const MAX_RUNNING = 5
 /** Jobs that are kept after their end. */
 const MAX_KEPT = 100
 
-/** The jobs of a handler. Every viewer sees them, whoever started them, until the program ends. */
+/** The jobs of a handler. Every viewer sees all of them, until the program ends. */
 export class Jobs {
   static readonly key: StateKey<Jobs> = { create: ({ closed }) => new Jobs(closed) }
 

@@ -19,7 +19,7 @@ export interface LiveQuery {
   readonly mayRead: boolean
 }
 
-/** The readers of a handler: one for each bus and filter that somebody looks at, and none that nobody looks at. */
+/** The readers of a handler: one for each bus and filter that has viewers. */
 export class LiveReaders {
   static readonly key: StateKey<LiveReaders> = { create: ({ closed }) => new LiveReaders(closed) }
 

@@ -123,7 +123,7 @@ export interface AmqpConnection {
  * False if the npm package `amqplib` is certainly not installed. In a bundle, this is known only when the bus connects.
  */
 export const RABBITMQ_AVAILABLE: boolean =
-  isInstalled('amqplib', import.meta, '/rabbitmq/client/client') ?? true
+  isInstalled('amqplib', import.meta, '/rabbitmq/client/client.ts') ?? true
 
 /** The npm package `amqplib` is not installed, or cannot be loaded. */
 export class RabbitMQNotAvailableError extends EventspineError {

@@ -122,7 +122,7 @@ export class RabbitMQTopology {
 
   /**
    * Declares an exchange that distributes events to the queues of the partitions by the hash of their aggregate. The
-   * queues are bound one after the other in ascending order, whoever binds them: their order decides which aggregates a
+   * queues are bound one after the other in ascending order, by any consumer: their order decides which aggregates a
    * queue gets. Only after that may the exchange receive events.
    */
   async #declarePartitions(channel: AmqpChannel): Promise<void> {

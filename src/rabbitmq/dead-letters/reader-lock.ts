@@ -7,7 +7,7 @@ import { isForbidden, isLocked } from '../errors.ts'
 const MAX_WAIT_MS = 10_000
 /** Between two tries to lock, in milliseconds. */
 const RETRY_MS = 20
-/** A reader that gave way waits so long before it locks again, in milliseconds, so that the other one is first. */
+/** Time that a reader waits after it has given way, in milliseconds, so that the other one locks first. */
 const YIELD_MS = 4 * RETRY_MS
 
 /** What the reader that has the lock can ask. */

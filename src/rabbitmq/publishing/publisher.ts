@@ -201,7 +201,10 @@ export class RabbitMQPublisher implements ChannelOwner {
   #failureOf({ content }: AmqpOutgoing, error: Error): MessageFailure {
     if (content.length > this.#maxMessageBytes) return { status: 'notStored', error: this.#tooLarge(content) }
     if (error.message === 'message nacked') {
-      const refusal = new MessageRefusedError('a queue refused it (nack), perhaps because it is full', true)
+      const refusal = new MessageRefusedError(
+        'a queue refused the event (nack), perhaps because the queue is full',
+        true,
+      )
       // If several queues are bound, another one may have stored it.
       return { status: 'unknown', error: refusal }
     }

@@ -35,7 +35,7 @@ export type RedisClientFactory = (
 /**
  * False if the npm package `redis` is certainly not installed. In a bundle, this is known only when the bus connects.
  */
-export const REDIS_AVAILABLE: boolean = isInstalled('redis', import.meta, '/redis/client/client') ?? true
+export const REDIS_AVAILABLE: boolean = isInstalled('redis', import.meta, '/redis/client/client.ts') ?? true
 
 /** The npm package `redis` is not installed, or cannot be loaded. */
 export class RedisNotAvailableError extends EventspineError {

@@ -161,7 +161,7 @@ export class ReplyGuard {
     return line
   }
 
-  /** A line begins an element of the current reply, or the next reply. */
+  /** A line starts an element of the current reply, or the next reply. */
   #startElement(): void {
     this.#isDropping = false
     if (this.#elements > 0) {

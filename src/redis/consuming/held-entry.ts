@@ -212,7 +212,7 @@ export class HeldEntry implements Delivery {
     }
   }
 
-  /** False if this consumer was suspended or not connected for so long that another one may own the entry by now. */
+  /** False if this consumer was suspended or disconnected long enough for another one to own the entry by now. */
   #isHeld(): boolean {
     if (!this.#owner.isCurrent || !this.#isLeased()) this.isLost = true
     return !this.isLost

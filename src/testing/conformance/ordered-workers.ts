@@ -146,7 +146,7 @@ function distinctRuns(runs: readonly WorkerRun[]): ReadonlySet<string> {
 
 /**
  * The faults in the order of each aggregate. After a crash, the events of an aggregate may come again from an earlier one
- * on, but then each of its successors comes again, too: no event follows one that is not its predecessor or later.
+ * on, but then each of its successors is repeated, too: no event follows one that is not its predecessor or later.
  */
 export function orderFaults(runs: readonly WorkerRun[]): readonly string[] {
   const ordered = runs.toSorted((a, b) => (a.time < b.time ? -1 : 1))

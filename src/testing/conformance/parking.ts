@@ -58,7 +58,7 @@ function handled(scene: Scene, recording: Recording<Noted>, expected: readonly n
 
 const NEEDS = ['parking', 'lanes', 'deadLetters'] as const
 
-/** Promise 14: on request, the order of an aggregate goes on beyond a dead letter. */
+/** Promise 14: on request, the order of an aggregate continues beyond a dead letter. */
 export const parkingTests = [
   test('keeps the later events of an aggregate behind a dead letter, for the handler that parks', {
     needs: NEEDS,

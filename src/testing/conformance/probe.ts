@@ -3,9 +3,11 @@ import { once } from 'node:events'
 import { fileURLToPath } from 'node:url'
 import type { Scene } from './scene.ts'
 
-// `.js` in the package, `.ts` in the sources.
-const extension = import.meta.url.endsWith('.ts') ? 'ts' : 'js'
-const PROGRAM = fileURLToPath(new URL(`./probe-program.${extension}`, import.meta.url))
+// In the package, this code is in a file of dist/testing/ or dist/parts/.
+const FILE = import.meta.url.endsWith('.ts')
+  ? './probe-program.ts'
+  : '../testing/conformance/probe-program.js'
+const PROGRAM = fileURLToPath(new URL(FILE, import.meta.url))
 
 /** A release of the code that a process runs. */
 export type Release = 'before' | 'during' | 'later'

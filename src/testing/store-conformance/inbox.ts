@@ -178,7 +178,7 @@ export const inboxTests = [
         () => false,
       )
     const persist = async (target: InboxUnderTest, event: DomainEvent) => {
-      // A failed delivery comes again.
+      // A failed delivery is repeated.
       while (!(await isDelivered(target, event)));
     }
     await Promise.all(events.flatMap((event) => [ours, other, ours].map((target) => persist(target, event))))

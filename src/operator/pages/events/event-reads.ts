@@ -40,7 +40,7 @@ export interface EventQuery extends ExplainOptions {
 /** What a page shows of an explanation. What the event caused is shown by its trace. */
 export type Explanation = Omit<EventExplanation, 'caused'>
 
-/** Reads events for all viewers of a handler, within limits, and goes on while a page is being built. */
+/** Reads events for all viewers of a handler, within limits, and continues while a page is being built. */
 export class EventReads {
   static readonly key: StateKey<EventReads> = { create: ({ closed }) => new EventReads(closed) }
 

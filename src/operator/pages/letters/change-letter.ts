@@ -39,7 +39,7 @@ export async function purgeLetter(context: RequestContext): Promise<Done> {
   }
 }
 
-/** The page that shows what became of a replay. */
+/** The page that shows the outcome of a replay. */
 export function replayLink(
   { links }: RequestContext,
   { id, consumerGroup, handlerNames, replayCount }: DeadLetter,

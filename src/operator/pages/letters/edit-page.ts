@@ -51,7 +51,7 @@ export async function checkEdit(context: RequestContext): Promise<Page> {
 export async function replayEdited(context: RequestContext): Promise<Done | Page> {
   const editable = await editableOf(context)
   const draft = await checked(context, editable)
-  // The viewer goes on in the form.
+  // The viewer continues in the form.
   if (draft.payload === undefined) return { ...formPage(context, editable, draft), status: 409 }
   const { letter } = editable
   const replay = queueOf(context).replayEdited(letter.id, { payload: draft.payload }, context.actor)

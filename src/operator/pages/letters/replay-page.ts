@@ -7,10 +7,10 @@ import type { Page } from '../../route.ts'
 import { cut, trail } from './format.ts'
 import { checkRole, LETTER_MS, queueOf, viewOf } from './letter-view.ts'
 
-/** Events and dead letters that are read to find out what became of a replay. */
+/** Events and dead letters that are read to find the outcome of a replay. */
 const MAX_SCANNED = 1000
 
-/** What became of a replay. */
+/** The outcome of a replay. */
 type Outcome =
   | { readonly state: 'handled' | 'gone' }
   | { readonly state: 'waiting' | 'retrying'; readonly consumer: string | undefined }

@@ -10,7 +10,7 @@ export async function answered<T>(answer: Promise<T>): Promise<T> {
   return first.value
 }
 
-/** The value of a promise, unless it takes too long; then the promise goes on. @throws what the promise throws. */
+/** The value of a promise, unless it takes too long; the promise then continues. @throws what the promise throws. */
 export async function within<T>(
   promise: Promise<T>,
   ms: number,
