@@ -12,13 +12,20 @@ function marks(): Marks {
   return fresh
 }
 
-/** Marks fields of all events with one of these types as sensitive, for the whole process. */
+/**
+ * Marks fields of all events with one of these types as sensitive, for the whole process. Each definition calls it, also without
+ * paths. The marks of several definitions of one type add up.
+ */
 export function markSensitive(types: readonly string[], paths: readonly string[]): void {
   const added = paths.map((path) => path.split('.'))
   for (const type of types) marks().set(type, [...(marks().get(type) ?? []), ...added])
 }
 
-/** The paths of the sensitive fields of a type; of all types if it is unknown. A segment `*` is any one field or index. */
+/**
+ * The paths of the sensitive fields of a type; those of all types if no class of this process has the type, so that nothing that
+ * one of them hides is shown. A segment `*` is any one field or index.
+ */
 export function sensitivePaths(type: string | undefined): readonly (readonly string[])[] {
-  return type === undefined ? [...marks().values()].flat() : (marks().get(type) ?? [])
+  const own = type === undefined ? undefined : marks().get(type)
+  return own ?? [...marks().values()].flat()
 }

@@ -35,11 +35,10 @@ export function table<R>(options: {
 </table></div>`
 }
 
-/** A number with groups of three digits; a dash if it is unknown. */
+/** A number with groups of three digits, a pale one for zero; a dash if it is unknown. */
 export function number(value: number | undefined): HtmlValue {
-  return value === undefined
-    ? html`<span class="none" title="The broker does not report it.">–</span>`
-    : numberText(value)
+  if (value === undefined) return html`<span class="none" title="The broker does not report it.">–</span>`
+  return value === 0 ? html`<span class="none">0</span>` : numberText(value)
 }
 
 export function numberText(value: number): string {

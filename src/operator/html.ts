@@ -65,9 +65,10 @@ const ENTITIES: Readonly<Record<string, string>> = {
   '`': '&#96;',
 }
 
-/** Characters that HTML forbids, or that change the direction of what follows. */
-// biome-ignore lint/suspicious/noControlCharactersInRegex: these are what is replaced
-const UNSEEN = /[\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f-\u009f\u202a-\u202e\u2066-\u2069\ufeff]/g
+/** Characters that HTML forbids, that nobody sees, or that change the direction of what follows. */
+export const UNSEEN =
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: these are what is replaced
+  /[\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f-\u009f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb]/g
 
 /** Escapes a text. Control characters and marks of direction are shown by their code. */
 function escaped(text: string): string {

@@ -18,7 +18,7 @@ export class Links {
 
   /** A path of the page, from its segments, which are encoded: `to(['orders', 'groups', name], { filter })`. */
   to(segments: readonly string[], query: Query = {}): string {
-    return `${this.#base}/${segments.map(encodeURIComponent).join('/')}${queryOf(query)}`
+    return `${this.#base}/${segments.map((segment) => encodeURIComponent(segment.toWellFormed())).join('/')}${queryOf(query)}`
   }
 
   /** A path of the bus of this request: `bus(['groups', name])`. */

@@ -27,20 +27,28 @@ export const MASK = '••••'
 const MIN_LENGTH = 4
 /** Values that are remembered of one payload. */
 const MAX_HIDDEN = 1000
+/** The names of fields in a text of JSON, or of something like it. */
+const FIELD_NAMES = /["']([^"']{1,200})["']\s?:/g
 /** What lies deeper is not shown. */
 const MAX_DEPTH = 50
 
 /** A value as the page may show it. */
 export interface Masked {
   readonly value: unknown
-  /** The texts that are hidden, longest first, for {@link Masker.text}. Never show them. */
+  /** The texts that are hidden, longest first, for {@link Masker.text}. Short ones are not among them. Never show them. */
   readonly hidden: readonly string[]
+  /** True if a field is hidden. */
+  readonly hidesField: boolean
+  /** True if `value` differs from the payload: it also lacks passwords of URLs, and what is too deep. */
+  readonly isChanged: boolean
 }
 
 /** The masking of one payload. */
 interface Run {
   readonly paths: readonly (readonly string[])[]
   readonly hidden: Set<string>
+  hidesField: boolean
+  isChanged: boolean
 }
 
 /** Hides values on the server. Pages show no payload, header or error of an event that has not passed through it. */
@@ -55,13 +63,14 @@ export class Masker {
 
   /**
    * A payload, decoded from JSON, as it may be shown.
-   * @param eventType - without it, the fields that any event marks as sensitive are hidden.
+   * @param eventType - without it, or if no class has it, the fields that any class marks as sensitive are hidden.
    */
   payload(value: unknown, eventType?: string): Masked {
-    const hidden = new Set<string>()
     const paths = [...this.#paths, ...sensitivePaths(eventType)]
-    const masked = this.#mask(value, [], { paths, hidden })
-    return { value: masked, hidden: [...hidden].sort((a, b) => b.length - a.length) }
+    const run: Run = { paths, hidden: new Set(), hidesField: false, isChanged: false }
+    const masked = this.#mask(value, [], run)
+    const hidden = [...run.hidden].sort((a, b) => b.length - a.length)
+    return { value: masked, hidden, hidesField: run.hidesField, isChanged: run.isChanged }
   }
 
   headers(headers: Readonly<Record<string, string>>): Readonly<Record<string, string>> {
@@ -70,14 +79,30 @@ export class Masker {
     )
   }
 
+  /** True if a text that cannot be decoded, such as the beginning of a JSON text, names a field that is hidden. */
+  namesSecret(text: string): boolean {
+    const ends = [...this.#paths, ...sensitivePaths(undefined)].map((path) =>
+      path.findLast((part) => part !== '*'),
+    )
+    const names = text.matchAll(FIELD_NAMES)
+    return names.some(([, name = '']) => this.#isSecret(name) || ends.includes(name))
+  }
+
   /** A text that may repeat values of a payload, such as an error, without those that are hidden. */
   text(text: string, hidden: readonly string[] = []): string {
     return hidden.reduce((clean, value) => clean.replaceAll(value, MASK), redact(text))
   }
 
   #mask(value: unknown, path: readonly string[], run: Run): unknown {
-    if (path.length > MAX_DEPTH) return '…'
-    if (typeof value === 'string') return redact(value)
+    if (path.length > MAX_DEPTH) {
+      run.isChanged = true
+      return '…'
+    }
+    if (typeof value === 'string') {
+      const clean = redact(value)
+      if (clean !== value) run.isChanged = true
+      return clean
+    }
     if (typeof value !== 'object' || value === null) return value
     if (Array.isArray(value)) {
       return value.map((item, index) => this.#field(String(index), item, path, run))
@@ -93,6 +118,8 @@ export class Masker {
       return this.#mask(value, here, run)
     }
     remember(value, run.hidden)
+    run.hidesField = true
+    run.isChanged = true
     return MASK
   }
 

@@ -1,11 +1,12 @@
-import type { Masked, Masker } from './mask.ts'
+import { MASK, type Masked, type Masker } from './mask.ts'
 
-/** A body as it may be downloaded: bit for bit, unless it has values that are hidden. */
+/** A body as it may be downloaded: bit for bit, unless it has something to hide. */
 export function maskedBody(body: Uint8Array, mask: Masker): Uint8Array {
   const value = parsed(body)
+  if (value === undefined) return mask.namesSecret(textOf(body)) ? Buffer.from(MASK) : body
   if (typeof value !== 'object' || value === null) return body
-  const { value: masked, hidden } = maskedEnvelope(value, mask)
-  return hidden.length === 0 ? body : Buffer.from(JSON.stringify(masked))
+  const { value: masked, isChanged } = maskedEnvelope(value, mask)
+  return isChanged ? Buffer.from(JSON.stringify(masked)) : body
 }
 
 /** The payload is the body itself, or the `data` of a CloudEvent. */
@@ -20,16 +21,22 @@ export function maskedEnvelope(value: object, mask: Masker): Masked {
   return {
     value: { ...whole.value, data: inner.value },
     hidden: [...new Set([...whole.hidden, ...inner.hidden])].toSorted((a, b) => b.length - a.length),
+    hidesField: whole.hidesField || inner.hidesField,
+    isChanged: whole.isChanged || inner.isChanged,
   }
 }
 
 /** What a body says in JSON; undefined if it is none. */
 export function parsed(body: Uint8Array): unknown {
   try {
-    return JSON.parse(Buffer.from(body.buffer, body.byteOffset, body.byteLength).toString('utf8'))
+    return JSON.parse(textOf(body))
   } catch {
-    return undefined // not JSON: nothing in it has a name by which it could be hidden
+    return undefined // not JSON
   }
+}
+
+function textOf(body: Uint8Array): string {
+  return Buffer.from(body.buffer, body.byteOffset, body.byteLength).toString('utf8')
 }
 
 /** The texts that are hidden in a body. */

@@ -13,9 +13,15 @@ const HEIGHT = 28
 /** A small chart of the last `spanMs`. Screen readers get its ends and its maximum. */
 export function sparkline(
   samples: readonly Sample[],
-  options: { readonly spanMs: number; readonly label: string; readonly isBig?: boolean },
+  options: {
+    readonly spanMs: number
+    readonly label: string
+    readonly isBig?: boolean
+    /** The color of what needs attention. */
+    readonly level?: 'warn' | 'bad' | undefined
+  },
 ): Html {
-  const { spanMs, label, isBig = false } = options
+  const { spanMs, label, isBig = false, level } = options
   const known = samples.flatMap(({ at, value }) => (value === undefined ? [] : [{ at, value }]))
   const end = samples.at(-1)?.at ?? 0
   const max = Math.max(1, ...known.map(({ value }) => value))
@@ -24,11 +30,12 @@ export function sparkline(
     y: round(HEIGHT - 2 - (value / max) * (HEIGHT - 4)),
   }))
   const line = points.map(({ x, y }, index) => `${index === 0 ? 'M' : 'L'}${x} ${y}`).join('')
-  const first = points[0]
+  const [first, last] = [points[0], points.at(-1)]
   const area = first === undefined ? '' : `${line}L${WIDTH} ${HEIGHT - 2}L${first.x} ${HEIGHT - 2}Z`
-  return html`<svg class="spark${isBig && ' big'}" viewBox="0 0 ${WIDTH} ${HEIGHT}" preserveAspectRatio="none" role="img" aria-label="${describe(known, label)}">
+  return html`<svg class="spark ${level}${isBig && ' big'}" viewBox="0 0 ${WIDTH} ${HEIGHT}" preserveAspectRatio="none" role="img" aria-label="${describe(known, label)}">
 <path class="base" d="M0 ${HEIGHT - 2}H${WIDTH}"/>
 ${points.length > 1 && html`<path class="area" d="${area}"/><path class="line" d="${line}"/>`}
+${last !== undefined && html`<path class="now" d="M${last.x} ${last.y}h0"/>`}
 </svg>`
 }
 

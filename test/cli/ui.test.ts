@@ -5,7 +5,10 @@ import { join } from 'node:path'
 import { expect, onTestFinished, test } from 'vitest'
 import { run } from '../../src/cli/run.ts'
 import { freePort } from '../brokers/free-port.ts'
+import { useBrowser } from '../operator/browser.ts'
 import { waitFor } from '../support/wait-for.ts'
+
+const browser = useBrowser()
 
 /** Runs `eventspine ui` in this process, with a broker that is away. */
 async function ui(...args: readonly string[]) {
@@ -71,6 +74,22 @@ test('the link works once: the browser gets a cookie for itself, and others are 
 
   page.interrupt.abort()
   expect(await page.ended).toBe(0)
+})
+
+test('in a browser, the link leads to the page, whose address and scripts do not have the token, the cookie or a referrer', async () => {
+  const { url, ...page } = await ui()
+  const first = await link({ messages: page.messages })
+  const token = new URL(first).searchParams.get('token') ?? ''
+  const tab = await browser.open({ expected: /status of 5/ })
+  await tab.goto(first)
+  await tab.waitForURL(`${url}/events`)
+  const seen = await tab.evaluate<string>(
+    "[location.href, document.referrer, document.cookie, document.documentElement.outerHTML].join(' ')",
+  )
+  expect(seen).not.toContain(token)
+  expect(await tab.evaluate<string>('document.referrer + document.cookie')).toBe('')
+  const [cookie] = await tab.context().cookies()
+  expect(cookie).toMatchObject({ httpOnly: true, sameSite: 'Strict' })
 })
 
 test('it starts while the broker is away: the page shows the cause and what fixes it', async () => {

@@ -12,6 +12,9 @@ import { paced } from '../support/pace.ts'
 
 let browser: Promise<Browser> | undefined
 
+/** A name that the browser resolves to this machine, as a site does that rebinds its name. */
+export const REBOUND = 'rebound.example'
+
 /** Debian's Chromium, one for all tests of a file. */
 export function useBrowser() {
   beforeAll(() => requirePrograms('chromium'), paced(300_000))
@@ -40,7 +43,8 @@ async function launch(): Promise<Browser> {
   const executablePath = await findProgram('chromium')
   if (executablePath === undefined) throw new Error('chromium is not installed')
   // In a container, the sandbox lacks the rights that it needs.
-  return chromium.launch({ executablePath, args: ['--no-sandbox'] })
+  const args = ['--no-sandbox', `--host-resolver-rules=MAP ${REBOUND} 127.0.0.1`]
+  return chromium.launch({ executablePath, args })
 }
 
 function faultsOf(context: BrowserContext, expected: RegExp | undefined): readonly string[] {
@@ -59,7 +63,7 @@ function faultsOf(context: BrowserContext, expected: RegExp | undefined): readon
       note(`${request.url()}: ${request.failure()?.errorText}`)
   })
   context.on('request', (request) => {
-    if (!['127.0.0.1', 'localhost'].includes(new URL(request.url()).hostname))
+    if (!['127.0.0.1', 'localhost', REBOUND].includes(new URL(request.url()).hostname))
       note(`request to ${request.url()}`)
   })
   return faults

@@ -50,8 +50,15 @@ describe('masking', () => {
     const payload = { chip: { code: '4111', owner: 'A' }, rows: [{ cost: 4711 }], name: 'B' }
     const hidden = { chip: { code: MASK, owner: 'A' }, rows: [{ cost: MASK }], name: 'B' }
     for (const type of ['Marked', 'mark.old', undefined])
-      expect(mask.payload(payload, type)).toEqual({ value: hidden, hidden: ['4111', '4711'] })
-    expect(mask.payload(payload, 'Other').value).toEqual(payload)
+      expect(mask.payload(payload, type)).toMatchObject({
+        value: hidden,
+        hidden: ['4111', '4711'],
+        hidesField: true,
+      })
+    // No class of this process has the type.
+    expect(mask.payload(payload, 'Foreign').value).toEqual(hidden)
+    defineEvent<{ name: string }>()({ type: 'Unmarked', aggregateType: 'Mark' })
+    expect(mask.payload(payload, 'Unmarked').value).toEqual(payload)
     for (const body of [
       { event_type: 'Marked', ...payload },
       { type: 'mark.old', data: payload },
@@ -60,6 +67,44 @@ describe('masking', () => {
       expect(text).not.toMatch(/4111|4711/)
       expect(text).toContain('"owner":"A"')
     }
+  })
+
+  test('definitions of one type add their marks, and hide nothing of other types', () => {
+    for (const sensitive of [['first'], ['second']] as const)
+      defineEvent<{ first: string; second: string }>()({
+        type: 'Twice',
+        aggregateType: 'Mark',
+        sensitive: [...sensitive],
+      })
+    defineEvent<{ first: string; second: string }>()({
+      type: 'Once',
+      aggregateType: 'Mark',
+      sensitive: ['second'],
+    })
+    const mask = new Masker({ keys: [] })
+    const payload = { first: 'a', second: 'b' }
+    expect(mask.payload(payload, 'Twice').value).toEqual({ first: MASK, second: MASK })
+    expect(mask.payload(payload, 'Once').value).toEqual({ first: 'a', second: MASK })
+  })
+
+  test('a body that cannot be decoded is not shown if it names a field that is hidden', () => {
+    const mask = new Masker({ paths: ['card.number', 'lines.*'] })
+    const shown = (text: string) => Buffer.from(maskedBody(Buffer.from(text), mask)).toString('utf8')
+    for (const text of ['{"card": {"number": "4111', "{'apiToken': 'x', ", '{"lines" : ["canary"'])
+      expect(shown(text)).toBe(MASK)
+    for (const text of ['{"name": "Ada"', 'number 7 of the passengers', '<xml/>'])
+      expect(shown(text)).toBe(text)
+  })
+
+  test('a body is downloaded bit for bit, unless it has something to hide: also a short value, a password of a URL, or a deep one', () => {
+    const mask = new Masker({ keys: ['pin'] })
+    const shown = (text: string) => Buffer.from(maskedBody(Buffer.from(text), mask)).toString('utf8')
+    for (const text of ['{"a": 1, "n": 123456789012345678901}', 'no JSON', '[1, {"deep": []}]'])
+      expect(shown(text)).toBe(text)
+    expect(shown('{"pin": 12}')).toBe(`{"pin":"${MASK}"}`)
+    expect(shown('{"id": "1", "data": {"hasPin": true}}')).toBe(`{"id":"1","data":{"hasPin":"${MASK}"}}`)
+    expect(shown('{"url": "redis://ada:canary@host"}')).not.toContain('canary')
+    expect(shown(`${'{"a":'.repeat(60)}{"pin":"canary"}${'}'.repeat(60)}`)).not.toContain('canary')
   })
 
   test('own keys replace the defaults, and no payload is too deep or too strange', () => {
@@ -74,6 +119,6 @@ describe('masking', () => {
     let deep: unknown = 'canary'
     for (let depth = 0; depth < 10_000; depth += 1) deep = { deep }
     expect(JSON.stringify(mask.payload(deep).value)).not.toContain('canary')
-    expect(mask.payload(undefined)).toEqual({ value: undefined, hidden: [] })
+    expect(mask.payload(undefined)).toMatchObject({ value: undefined, hidden: [], isChanged: false })
   })
 })

@@ -3,7 +3,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { createOperatorHandler, operatorListener, type Verb } from '../../src/operator/index.ts'
 import { MemoryBrokerEventBus, waitFor } from '../../src/testing/index.ts'
 import { paced } from '../support/pace.ts'
-import { useBrowser } from './browser.ts'
+import { REBOUND, useBrowser } from './browser.ts'
 import { demoSystem } from './demo-system.ts'
 import { serve } from './serve.ts'
 import { silentLogger } from './silent-logger.ts'
@@ -154,6 +154,39 @@ test('another site can neither frame the page nor send its forms', async () => {
   await page.goto(evil.url.replace('127.0.0.1', 'localhost'))
   await page.getByRole('button', { name: 'Win' }).click()
   await page.getByText('A change must come from a form of this page.').waitFor({ timeout })
+  expect((await system.bus.admin.group('mails')).paused).toBeUndefined()
+})
+
+test('another site that points its own name to this machine gets 421 for pages, streams and forms', async () => {
+  let isRebound = false
+  const asked: [string, string][] = []
+  const listener = operatorListener(handler)
+  await using site = await serve((request, response) => {
+    const { method = '', url = '' } = request
+    if (isRebound) {
+      if (url.startsWith('/orders'))
+        response.once('finish', () => asked.push([`${method} ${url}`, String(response.statusCode)]))
+      listener(request, response)
+      return
+    }
+    response.setHeader('content-type', 'text/html')
+    response.end(
+      '<h1>Win</h1><form method="post" action="/orders/groups/mails/pause"><input name="why" value="x"><button>Go</button></form>',
+    )
+  })
+  const page = await browser.open({ expected: /status of 421|MIME type/ })
+  await page.goto(`http://${REBOUND}:${site.port}/`)
+  // The name now leads to the page: its requests have the same origin as those of the site.
+  isRebound = true
+  const answers = await page.evaluate<number[]>(`Promise.all([
+    fetch('/orders'), fetch('/orders/export/dead-letters'), fetch('/orders/live/stream'),
+    fetch('/orders/groups/mails/pause', { method: 'POST', body: new URLSearchParams({ why: 'x' }) }),
+  ].map(async (answer) => (await answer).status))`)
+  expect(answers).toEqual([421, 421, 421, 421])
+  await page.getByRole('button', { name: 'Go' }).click()
+  await page.getByText('not served under this host name').waitFor({ timeout })
+  expect(asked).toHaveLength(5)
+  expect(new Set(asked.map(([, status]) => status))).toEqual(new Set(['421']))
   expect((await system.bus.admin.group('mails')).paused).toBeUndefined()
 })
 

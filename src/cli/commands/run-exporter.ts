@@ -1,9 +1,10 @@
 import { once } from 'node:events'
-import { createServer, type Server, type ServerResponse } from 'node:http'
+import type { Server, ServerResponse } from 'node:http'
 import { isIPv6 } from 'node:net'
 import { toError } from '../../errors.ts'
 import { observeSubscriptions } from '../../subscriptions/index.ts'
 import { EXIT, type ExitCode, UsageError } from '../exit-code.ts'
+import { createLimitedServer } from '../limited-server.ts'
 import { openBus } from '../open-bus.ts'
 import { openExistingStores } from '../open-stores.ts'
 import { busTarget, isStore, type LogInvocation, storeTarget } from '../target.ts'
@@ -28,7 +29,7 @@ export async function serveMetrics(
   const gauges = new PrometheusGauges()
   await using source = await (isStore(invocation) ? openStore : openBroker)(invocation, gauges.meter)
   const page = shared(async () => `${await gauges.text()}${connectedText(await source.isConnected())}`)
-  const server = createServer((request, response) => {
+  const server = createLimitedServer().on('request', (request, response) => {
     const isMetrics = request.url?.split('?')[0] === '/metrics'
     if (!isMetrics || request.method !== 'GET') answer(response, isMetrics ? 405 : 404, 'See /metrics.\n')
     else

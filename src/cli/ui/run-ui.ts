@@ -1,6 +1,6 @@
 import { once } from 'node:events'
 import { appendFile } from 'node:fs/promises'
-import { createServer, type Server } from 'node:http'
+import type { Server } from 'node:http'
 import { isIPv6 } from 'node:net'
 import { resolve } from 'node:path'
 import type { ExportedLetter } from '../../bus/index.ts'
@@ -9,6 +9,7 @@ import { toError } from '../../errors.ts'
 import { EventRegistry } from '../../events/index.ts'
 import { createOperatorHandler, operatorListener, type Verb } from '../../operator/index.ts'
 import { EXIT, type ExitCode, UsageError } from '../exit-code.ts'
+import { createLimitedServer } from '../limited-server.ts'
 import { loadEventClasses } from '../load-events.ts'
 import { createQuietBus } from '../open-bus.ts'
 import type { BusTarget } from '../target.ts'
@@ -45,8 +46,7 @@ export async function serveUi(targets: readonly BusTarget[], settings: UiSetting
   }
   const byPassword = auth === undefined ? undefined : await passwordAccess(auth, isReadOnly)
   const buses = await busesOf(targets, settings)
-  const server = createServer({ headersTimeout: 10_000, requestTimeout: 30_000 })
-  server.maxConnections = 1000
+  const server = createLimitedServer()
   try {
     const address = await listen(server, host, port)
     const roles: readonly Verb[] = isReadOnly ? ['see', 'read'] : ['see', 'read', 'operate', 'change']

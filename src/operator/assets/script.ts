@@ -99,6 +99,8 @@ const plan = () => {
 document.addEventListener('visibilitychange', () => document.hidden ? clearTimeout(timer) : document.body.dataset.refresh && refresh())
 plan()
 
+document.querySelector('.sections [aria-current]')?.scrollIntoView({ inline: 'center', block: 'nearest' })
+
 const rows = () => [...document.querySelectorAll('main [data-row] a[href]')].filter((link, index, all) =>
   all.findIndex((one) => one.closest('[data-row]') === link.closest('[data-row]')) === index)
 

@@ -79,7 +79,8 @@ footer .keys { display: none }
 .scripted footer .keys { display: inline }
 .head { display: flex; flex-wrap: wrap; gap: .6rem 1rem; align-items: center; justify-content: space-between }
 .head > div { display: flex; flex-wrap: wrap; gap: .5rem; align-items: center }
-.trail { font-size: .87rem; color: var(--quiet) }
+.trail { font-size: .87rem; color: var(--quiet); margin-bottom: -.75rem }
+.trail a::before { content: '‹ '; color: var(--quiet) }
 
 /* Cards, tiles, notices */
 .card { background: var(--surface); border: 1px solid var(--line); border-radius: var(--round); box-shadow: var(--shadow); overflow: clip }
@@ -92,14 +93,19 @@ a.tile:hover { border-color: var(--accent); text-decoration: none }
 .tile dt, .tile .label { font-size: .83rem; color: var(--quiet) }
 .tile dd, .tile .value { font-size: 1.6rem; line-height: 1.2; font-weight: 640; letter-spacing: -.02em; overflow-wrap: anywhere }
 .tile .note { font-size: .83rem; color: var(--quiet) }
+.tile .spark { grid-area: 1 / 2 / 4 / 3; align-self: center; width: 6.5rem }
 .tile.bad .value { color: var(--bad) }
 .tile.warn .value { color: var(--warn) }
-.notices { display: grid; gap: .5rem }
-.notice, .outcome, .callout { display: flex; flex-wrap: wrap; gap: .3rem .9rem; align-items: center; padding: .65rem .9rem; border-radius: var(--round); border: 1px solid var(--line); border-left: 4px solid var(--quiet); background: var(--surface); overflow-wrap: anywhere }
+.notice { display: flex; flex-wrap: wrap; gap: .3rem .8rem; align-items: baseline; padding: .7rem 1rem; border-top: 1px solid var(--line); overflow-wrap: anywhere }
+.notice:first-child { border-top: 0 }
+.notice .dot { align-self: center; background: var(--bad); box-shadow: 0 0 0 4px var(--bad-soft) }
+.notice.warn .dot { background: var(--warn); box-shadow: 0 0 0 4px var(--warn-soft) }
+.notice .what { flex: 1 1 16rem; min-width: 0 }
+.outcome, .callout { display: flex; flex-wrap: wrap; gap: .3rem .9rem; align-items: center; padding: .65rem .9rem; border-radius: var(--round); border: 1px solid var(--line); border-left: 4px solid var(--quiet); background: var(--surface); overflow-wrap: anywhere }
 .notice .go { margin-left: auto; font-weight: 560; white-space: nowrap }
-.notice.bad, .outcome.bad, .callout.bad { border-left-color: var(--bad); background: var(--bad-soft); border-color: transparent; border-left: 4px solid var(--bad) }
-.notice.warn, .callout.warn { background: var(--warn-soft); border-color: transparent; border-left: 4px solid var(--warn) }
-.outcome.good, .notice.good, .callout.good { background: var(--good-soft); border-color: transparent; border-left: 4px solid var(--good) }
+.outcome.bad, .callout.bad { border-left-color: var(--bad); background: var(--bad-soft); border-color: transparent; border-left: 4px solid var(--bad) }
+.callout.warn { background: var(--warn-soft); border-color: transparent; border-left: 4px solid var(--warn) }
+.outcome.good, .callout.good { background: var(--good-soft); border-color: transparent; border-left: 4px solid var(--good) }
 .empty { padding: 2.5rem 1.25rem; text-align: center; color: var(--quiet); display: grid; gap: .4rem; justify-items: center }
 .empty strong { color: var(--text); font-size: 1.05rem; font-weight: 600 }
 .badge { display: inline-flex; align-items: center; gap: .35rem; padding: .06rem .55rem; border-radius: 99px; font-size: .83rem; font-weight: 560; background: var(--raised); color: var(--quiet); white-space: nowrap }
@@ -131,6 +137,9 @@ a.hot { text-decoration: underline; text-decoration-color: color-mix(in srgb, cu
 .spark { display: block; width: 7.5rem; max-width: 100%; height: 1.75rem; color: var(--accent); overflow: visible }
 .spark .area { fill: currentColor; opacity: .13 }
 .spark .line { fill: none; stroke: currentColor; stroke-width: 1.6; vector-effect: non-scaling-stroke; stroke-linejoin: round; stroke-linecap: round }
+.spark.warn { color: var(--warn) }
+.spark.bad { color: var(--bad) }
+.spark .now { stroke: currentColor; stroke-width: 4.5; stroke-linecap: round; vector-effect: non-scaling-stroke }
 .spark .base { stroke: var(--line); stroke-width: 1; vector-effect: non-scaling-stroke }
 .spark.big { width: 100%; height: 7rem }
 .chart { display: grid; gap: .35rem }
@@ -168,7 +177,10 @@ details.verb > summary:hover { border-color: var(--accent) }
 details.verb[open] > form { margin-top: .8rem; padding: .9rem 1rem 1rem; border: 1px solid var(--line); border-radius: var(--round); background: var(--raised) }
 details.verb.danger > summary { color: var(--bad) }
 .pages { display: flex; flex-wrap: wrap; gap: .6rem; align-items: center; padding: .75rem 1rem; border-top: 1px solid var(--line); color: var(--quiet) }
-progress { width: 100%; height: .6rem; accent-color: var(--accent) }
+progress { appearance: none; width: 100%; height: .5rem; border: 0; border-radius: 99px; overflow: hidden; background: var(--raised) }
+progress::-webkit-progress-bar { background: var(--raised) }
+progress::-webkit-progress-value { background: var(--accent); border-radius: 99px }
+progress::-moz-progress-bar { background: var(--accent); border-radius: 99px }
 dialog { border: 1px solid var(--line); border-radius: 14px; background: var(--surface); color: var(--text); padding: 1.3rem 1.5rem; max-width: min(30rem, calc(100vw - 2rem)); box-shadow: 0 18px 60px rgb(0 0 0 / .28) }
 dialog::backdrop { background: rgb(10 12 22 / .45) }
 dialog h2 { margin-bottom: .8rem }
@@ -186,7 +198,8 @@ dialog .facts { margin-bottom: 1rem }
   main { padding: 1.1rem .9rem 2.5rem; gap: 1rem }
   .tiles { grid-template-columns: repeat(2, minmax(0, 1fr)); gap: .6rem }
   .tile dd, .tile .value { font-size: 1.35rem }
-  .notice .go { margin-left: 0 }
+  .notice .go { flex-basis: 100%; margin-left: 1.4rem }
+  .tile .spark { display: none }
   .table:not(.plain), .table:not(.plain) tbody { display: block }
   .table:not(.plain) thead { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%) }
   .table:not(.plain) tr { display: grid; grid-template-columns: repeat(auto-fit, minmax(6.3rem, 1fr)); gap: .55rem 1rem; padding: .85rem 1rem; border-bottom: 1px solid var(--line) }

@@ -6,6 +6,7 @@ import type { RequestContext } from '../context.ts'
 import { foreign, type Html, html } from '../html.ts'
 import { quoted } from '../quoted.ts'
 import { sparkline } from '../sparkline.ts'
+import { cut } from './letters/format.ts'
 
 /** A group with its lag of the last 15 minutes. */
 export interface SeenGroup extends GroupInfo {
@@ -40,14 +41,19 @@ export function groupTable(groups: readonly SeenGroup[], context: RequestContext
       {
         label: 'Group',
         kind: 'main',
-        cell: ({ name }) => html`<a href="${links.bus(['groups', name])}">${foreign(name)}</a>`,
+        cell: ({ name }) => html`<a href="${links.bus(['groups', name])}">${foreign(cut(name, 120))}</a>`,
       },
       { label: 'State', cell: stateOf },
       { label: 'Lag', kind: 'number', cell: ({ lag }) => number(lag) },
       {
         label: '15 minutes',
         kind: 'narrow',
-        cell: ({ name, samples }) => sparkline(samples, { spanMs: SHOWN_MS, label: `Lag of ${name}` }),
+        cell: (group) =>
+          sparkline(group.samples, {
+            spanMs: SHOWN_MS,
+            label: `Lag of ${group.name}`,
+            level: levelOf(group),
+          }),
       },
       { label: 'In flight', kind: 'number', cell: ({ inFlight }) => number(inFlight) },
       { label: 'Oldest', kind: 'number', cell: ({ oldestUnsettledAt }) => age(oldestUnsettledAt) },
@@ -66,10 +72,16 @@ export function groupTable(groups: readonly SeenGroup[], context: RequestContext
   })
 }
 
+/** What its chart says by its color. */
+function levelOf({ paused, members, lag }: GroupInfo): 'warn' | 'bad' | undefined {
+  if (paused !== undefined) return 'warn'
+  return members === 0 && lag !== 0 ? 'bad' : undefined
+}
+
 /** The number of dead letters of a group, which leads to them. */
 export function deadLink(name: string, count: number, context: RequestContext): Html {
   const href = deadLettersOf(context, name)
-  if (count === 0) return html`0`
+  if (count === 0) return html`<span class="none">0</span>`
   if (href === undefined) return html`<span class="hot">${numberText(count)}</span>`
   return html`<a class="hot" href="${href}">${numberText(count)}</a>`
 }

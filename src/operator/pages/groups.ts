@@ -19,6 +19,7 @@ import { HttpError } from '../http-error.ts'
 import type { Done, Page, Route } from '../route.ts'
 import { sparkline } from '../sparkline.ts'
 import { deadLink, groupTable, type SeenGroup, seenGroups, staleNotice, stateOf } from './group-table.ts'
+import { cut } from './letters/format.ts'
 
 const GROUP = '/:bus/groups/:group'
 
@@ -65,7 +66,7 @@ async function one(context: RequestContext): Promise<Page> {
     title: name,
     section: 'groups',
     refreshSeconds: 3,
-    main: html`<div class="head"><div><h1><span class="quiet">Group</span> ${foreign(name)}</h1>${group !== undefined && stateOf(group)}</div></div>
+    main: html`<div class="head"><div><h1><span class="quiet">Group</span> ${foreign(cut(name, 200))}</h1>${group !== undefined && stateOf(group)}</div></div>
 ${staleNotice(view)}
 ${group !== undefined && details(group, context)}`,
   }

@@ -1,11 +1,16 @@
 import type { BusView } from '../bus-watch.ts'
-import { BusWatch } from '../bus-watch.ts'
-import { age, card, counted, empty, number, numberText } from '../components.ts'
+import { BusWatch, SHOWN_MS } from '../bus-watch.ts'
+import { age, card, counted, empty, number, numberText, when } from '../components.ts'
 import type { RequestContext } from '../context.ts'
 import { foreign, type Html, html } from '../html.ts'
 import { HttpError } from '../http-error.ts'
 import type { Page, Route } from '../route.ts'
+import { sparkline } from '../sparkline.ts'
 import { deadLettersOf, groupTable, type SeenGroup, seenGroups, staleNotice } from './group-table.ts'
+import { type CommonError, commonErrors } from './letters/common-errors.ts'
+import { cut } from './letters/format.ts'
+
+const NONE: CommonErrors = new Map()
 
 /** The start page, and the overview of one bus. */
 export const overview: readonly Route[] = [
@@ -23,14 +28,15 @@ async function start({ buses, links, canSeeBus }: RequestContext): Promise<Respo
 async function busOverview(context: RequestContext): Promise<Page> {
   const view = await context.state(BusWatch.key).view(context.busName)
   const groups = seenGroups(view, context)
+  const errors = groups.some(({ deadLetters }) => deadLetters > 0) ? await commonErrors(context) : NONE
   return {
     title: 'Overview',
     section: 'overview',
     refreshSeconds: 3,
-    main: html`<h1 class="hidden">Overview of ${context.busName}</h1>
+    main: html`<h1 class="hidden">Overview of ${cut(context.busName, 200)}</h1>
 ${staleNotice(view)}
 ${groups.length > 0 && tiles(groups, context)}
-${groups.length > 0 && notices(groups, context)}
+${groups.length > 0 && notices(groups, errors, context)}
 ${view.groups !== undefined && card('Consumer groups', groups.length > 0 ? groupTable(groups, context) : noGroups(view))}`,
   }
 }
@@ -54,8 +60,8 @@ function tiles(groups: readonly SeenGroup[], context: RequestContext): Html {
   const consumers = sum(groups.map(({ members }) => members))
   const idle = groups.filter(({ members }) => members === 0).length
   return html`<div class="tiles">
-${tile('Waiting events', waiting === undefined ? 'unknown' : numberText(waiting), `in ${counted(groups.length, 'group')}`, links.bus(['groups']))}
-${tile('Oldest event', oldest === undefined ? 'none' : age(oldest), 'not yet handled', links.bus(['groups']))}
+${tile('Waiting events', waiting === undefined ? 'unknown' : numberText(waiting), `in ${counted(groups.length, 'group')}`, links.bus(['groups']), undefined, waitingChart(groups))}
+${tile('Oldest event', oldest === undefined ? 'none' : age(oldest), oldest === undefined ? 'all are handled' : 'not yet handled', links.bus(['groups']))}
 ${tile('Dead letters', numberText(dead), dead === 0 ? 'all is well' : 'need a decision', deadLettersOf(context) ?? links.bus(['groups']), dead === 0 ? undefined : 'bad')}
 ${tile('Consumers', number(consumers), idle === 0 ? 'every group has one' : `${counted(idle, 'group')} without one`, links.bus(['groups']))}
 </div>`
@@ -67,22 +73,39 @@ function tile(
   note: string,
   href: string,
   level?: 'bad',
+  chart?: Html,
 ): Html {
-  return html`<a class="tile ${level}" href="${href}"><span class="label">${label}</span><span class="value">${value}</span><span class="note">${note}</span></a>`
+  return html`<a class="tile ${level}" href="${href}"><span class="label">${label}</span><span class="value">${value}</span><span class="note">${note}</span>${chart}</a>`
+}
+
+/** The events that waited in the last 15 minutes, in all groups together. */
+function waitingChart(groups: readonly SeenGroup[]): Html {
+  const [{ samples = [] } = {}] = groups
+  const totals = samples.map(({ at }, n) => ({
+    at,
+    value: sum(groups.map((group) => group.samples[n]?.value)),
+  }))
+  return sparkline(totals, { spanMs: SHOWN_MS, label: 'Waiting events' })
 }
 
 /** What an operator should look at, the worst first. */
-function notices(groups: readonly SeenGroup[], context: RequestContext): Html | undefined {
-  const found = groups.flatMap((group) => noticesOf(group, context))
+function notices(
+  groups: readonly SeenGroup[],
+  errors: CommonErrors,
+  context: RequestContext,
+): Html | undefined {
+  const found = groups.flatMap((group) => noticesOf(group, errors, context))
   if (found.length === 0) return undefined
-  return html`<section aria-label="What needs attention"><ul class="notices">${found
+  return html`<section class="card" aria-label="What needs attention"><ul class="notices">${found
     .toSorted((a, b) => a.rank - b.rank)
     .slice(0, 12)
     .map(
       ({ level, text, link, href }) =>
-        html`<li class="notice ${level}"><span>${text}</span><a class="go" href="${href}">${link}</a></li>`,
+        html`<li class="notice ${level}"><span class="dot" aria-hidden="true"></span><span class="what">${text}</span><a class="go" href="${href}">${link}</a></li>`,
     )}</ul></section>`
 }
+
+type CommonErrors = ReadonlyMap<string, CommonError>
 
 interface Notice {
   readonly rank: number
@@ -92,13 +115,13 @@ interface Notice {
   readonly href: string
 }
 
-function noticesOf(group: SeenGroup, context: RequestContext): readonly Notice[] {
+function noticesOf(group: SeenGroup, errors: CommonErrors, context: RequestContext): readonly Notice[] {
   const { name, lag, members, deadLetters, paused, oldestUnsettledAt } = group
   const link = { link: 'Look at the group', href: context.links.bus(['groups', name]) }
   const found: Notice[] = []
   if (deadLetters > 0) {
     const href = deadLettersOf(context, name)
-    const text = html`<strong>${foreign(name)}</strong> has ${counted(deadLetters, 'dead letter')}.`
+    const text = html`<strong>${foreign(name)}</strong> has ${counted(deadLetters, 'dead letter')}${commonError(deadLetters, errors.get(name))}`
     found.push({
       rank: 1,
       level: 'bad',
@@ -118,6 +141,15 @@ function noticesOf(group: SeenGroup, context: RequestContext): readonly Notice[]
     found.push({ rank: 0, level: 'bad', text, ...link })
   }
   return found
+}
+
+/** Continues a sentence with the most frequent error. */
+function commonError(deadLetters: number, common: CommonError | undefined): Html {
+  if (common === undefined) return html`.`
+  const { count, counted: all, firstAt, error } = common
+  const share =
+    count >= deadLetters ? 'all' : html`${all === deadLetters ? '' : 'at least '}${numberText(count)}`
+  return html`, ${deadLetters === 1 ? '' : html`${share} of one error `}since ${when(firstAt)}: <span class="error-text">${foreign(cut(error, 160))}</span>`
 }
 
 function sum(numbers: readonly (number | undefined)[]): number | undefined {

@@ -50,14 +50,18 @@ export function groupStates(context: RequestContext, groups: readonly ExplainedG
 
 function detailsOf(context: RequestContext, group: ExplainedGroup): Html {
   const { consumer, settledHandlers, waits, remark } = group
-  return html`${settledHandlers.length > 0 && html`<div>${names(settledHandlers)} succeeded</div>`}
-${waits.map(
-  ({ handlerName, attempts, dueAt }) =>
-    html`<div>${names([handlerName])} has failed ${attempts}×${dueAt === undefined ? ', and waits behind an earlier event' : html`; next attempt at ${dueAt.toISOString().slice(0, 19).replace('T', ' ')}`}</div>`,
-)}
-${group.deadLetters.map((letter) => letterLine(context, letter))}
-${consumer !== undefined && html`<div class="small">consumer <span class="mono">${foreign(cut(consumer, 100))}</span></div>`}
-${remark !== undefined && html`<div class="small quiet">${foreign(remark)}</div>`}`
+  // Without a line break between them: on a small screen, an empty cell is hidden.
+  return html`${[
+    settledHandlers.length > 0 && html`<div>${names(settledHandlers)} succeeded</div>`,
+    ...waits.map(
+      ({ handlerName, attempts, dueAt }) =>
+        html`<div>${names([handlerName])} has failed ${attempts}×${dueAt === undefined ? ', and waits behind an earlier event' : html`; next attempt at ${dueAt.toISOString().slice(0, 19).replace('T', ' ')}`}</div>`,
+    ),
+    ...group.deadLetters.map((letter) => letterLine(context, letter)),
+    consumer !== undefined &&
+      html`<div class="small">consumer <span class="mono">${foreign(cut(consumer, 100))}</span></div>`,
+    remark !== undefined && html`<div class="small quiet">${foreign(remark)}</div>`,
+  ]}`
 }
 
 /** A dead letter, with its handlers and its error. */

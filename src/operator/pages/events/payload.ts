@@ -1,7 +1,7 @@
 import type { BrowsedEvent } from '../../../browsing/index.ts'
 import { BrokerEventBus, type EventBus } from '../../../bus/index.ts'
 import type { Masker } from '../../mask.ts'
-import { maskedEnvelope, parsed } from '../../masked-body.ts'
+import { maskedBody, maskedEnvelope, parsed } from '../../masked-body.ts'
 
 /** The payload of an event, without what is masked; undefined if the body is no event. */
 export function payloadOf(
@@ -23,7 +23,7 @@ export function showsText(
 ): boolean {
   if (text === undefined) return true
   const value = parsed(found.body)
-  if (typeof value !== 'object' || value === null) return true
-  const shown = JSON.stringify(maskedEnvelope(value, mask).value)
-  return shown.includes(text) || shown === JSON.stringify(value)
+  if (typeof value !== 'object' || value === null) return maskedBody(found.body, mask) === found.body
+  const masked = maskedEnvelope(value, mask)
+  return !masked.isChanged || JSON.stringify(masked.value).includes(text)
 }

@@ -25,7 +25,7 @@ export async function bulkPage(context: RequestContext, action: BulkAction): Pro
   await requireForAll(context, verb, filter)
   const counts = await context
     .state(LetterReads.key)
-    .counts(queue, { bus: context.busName, filter, line }, COUNT_MS)
+    .counts(queue, { bus: context.busName, filter, line }, { waitMs: COUNT_MS })
   return formPage(context, verb, { line, counts, problem: undefined })
 }
 

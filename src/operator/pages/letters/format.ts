@@ -20,5 +20,5 @@ export function names(all: readonly string[]): Html {
 
 /** A way back, above the heading. */
 export function trail(links: readonly { readonly href: string; readonly text: string }[]): Html {
-  return html`<nav class="trail" aria-label="Path">${links.map(({ href, text }) => html`<a href="${href}">${foreign(text)}</a> / `)}</nav>`
+  return html`<nav class="trail" aria-label="Path">${links.map(({ href, text }) => html`<a href="${href}">${foreign(text)}</a> `)}</nav>`
 }

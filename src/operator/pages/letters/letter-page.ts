@@ -121,14 +121,18 @@ ${stack !== undefined && html`<details><summary>Stack</summary><pre class="stack
 <dt>Group</dt><dd>${letter.consumerGroup === undefined ? foreign(undefined) : filterLink(letter.consumerGroup, { consumerGroup: letter.consumerGroup })}</dd>
 <dt>Attempts</dt><dd>${foreign(attempts)}, from ${when(firstFailedAt)} to ${when(lastFailedAt)} <span class="quiet">(${age(lastFailedAt)} ago)</span></dd>
 <dt>Replayed</dt><dd>${letter.replayCount === 0 ? 'never' : html`${numberText(letter.replayCount)}×, last ${age(letter.lastReplayedAt)} ago, and failed again`}</dd>
-<dt>From</dt><dd>${foreign(letter.source)}</dd>
+<dt>From</dt><dd>${shortened(letter.source)}</dd>
 <dt>Aggregate</dt><dd>${letter.aggregateId === undefined ? foreign(undefined) : filterLink(letter.aggregateId, { aggregateId: letter.aggregateId })}</dd>
 <dt>Event</dt><dd>${eventLink(links, letter)}</dd>
-<dt>Correlation</dt><dd><code>${foreign(correlationId)}</code></dd>
-${causationId !== undefined && html`<dt>Caused by</dt><dd><code>${foreign(causationId)}</code></dd>`}
-<dt>Dead letter</dt><dd><code>${foreign(letter.id)}</code></dd>
+<dt>Correlation</dt><dd><code>${shortened(correlationId)}</code></dd>
+${causationId !== undefined && html`<dt>Caused by</dt><dd><code>${shortened(causationId)}</code></dd>`}
+<dt>Dead letter</dt><dd><code>${shortened(letter.id)}</code></dd>
 ${letter.errorSignature !== undefined && isShown && html`<dt>Same error</dt><dd>${filterLink('show all of them', { errorSignature: letter.errorSignature })}</dd>`}
 </dl>`
+}
+
+function shortened(text: string | undefined): Html {
+  return foreign(text === undefined ? undefined : cut(text, 400))
 }
 
 function payloadOf({ links, mask }: RequestContext, { letter, payload }: LetterView): Html {

@@ -57,7 +57,7 @@ export class LetterReads {
   counts(
     queue: DeadLetterQueue,
     { bus, filter, line }: Pick<ListQuery, 'bus' | 'filter' | 'line'>,
-    waitMs: number = WAIT_MS.counts,
+    { waitMs = WAIT_MS.counts, freshMs = FRESH_MS.counts } = {},
   ): Promise<Reading<SummaryProgress>> {
     return this.#counts.get(
       JSON.stringify([bus, line]),
@@ -72,7 +72,7 @@ export class LetterReads {
         })
         return { ...summary, total: Math.max(total, summary.scanned) }
       },
-      { waitMs, freshMs: FRESH_MS.counts },
+      { waitMs, freshMs },
     )
   }
 

@@ -1,17 +1,12 @@
-import {
-  bodyOfSample,
-  type DeadLetter,
-  type DeadLetterGroup,
-  type SummaryProgress,
-} from '../../../bus/index.ts'
+import type { DeadLetter, DeadLetterGroup, SummaryProgress } from '../../../bus/index.ts'
 import { DEAD_LETTER_KEYS, deadLetterLine, writeDeadLetterLine } from '../../../filter-line/index.ts'
 import type { Reading } from '../../background-reads.ts'
 import { badge, card, empty, filterForm, numberText, table, when } from '../../components.ts'
 import type { FilterOfQuery, RequestContext } from '../../context.ts'
 import { foreign, type Html, html } from '../../html.ts'
 import { Jobs } from '../../jobs/jobs.ts'
-import { hiddenIn } from '../../masked-body.ts'
 import type { Page } from '../../route.ts'
+import { errorOf } from './common-errors.ts'
 import { cut, lettersOf, names } from './format.ts'
 import { jobLines } from './job-view.ts'
 import { LetterReads, PAGE_SIZE } from './letter-reads.ts'
@@ -46,7 +41,7 @@ export async function listPage(context: RequestContext): Promise<Page> {
   const isBusy = !counts.isComplete || !list.isComplete || jobs.some(({ isRunning }) => isRunning)
   const main = html`${filterOf(context, given)}
 ${jobLines(context, jobs)}
-${errorsCard(context, given, counts)}
+${(counts.value?.matched !== 0 || !counts.isComplete) && errorsCard(context, given, counts)}
 ${card(order === 'newest' ? 'Newest first' : 'Oldest first', html`${lettersTable(context, seen)}${pager(context, list.value?.cursor, seen?.length ?? 0, cursor)}`, orderLink(context, order))}`
   return {
     ...pageOf(context, main, verbs(context, given, counts)),
@@ -113,9 +108,9 @@ function errorTable(
   { text, filter }: Filter,
   rows: readonly DeadLetterGroup[],
 ): Html {
-  const errorOf = ({ key, sample }: DeadLetterGroup) => {
-    const body = bodyOfSample(sample)
-    const clean = mask.text(key, body === undefined ? [] : hiddenIn(body, mask))
+  const errorCell = (group: DeadLetterGroup) => {
+    const { key } = group
+    const clean = errorOf(group, mask)
     const shown = html`<span class="error-text">${foreign(cut(clean, 300))}</span>`
     // A list of one error has one row. What has no error, or must not be shown, cannot be searched by it.
     if (filter?.errorSignature !== undefined || key.startsWith('(') || clean !== key) return shown
@@ -128,7 +123,7 @@ function errorTable(
     id: ({ sample }) => `error-${sample.id}`,
     columns: [
       { label: 'Letters', kind: 'number', cell: ({ count }) => numberText(count) },
-      { label: 'Error', kind: 'main', cell: errorOf },
+      { label: 'Error', kind: 'main', cell: errorCell },
       { label: 'Handler', kind: 'narrow', cell: ({ handlerNames }) => names(handlerNames) },
       { label: 'Group', kind: 'narrow', cell: ({ consumerGroups }) => names(consumerGroups) },
       { label: 'First', kind: 'narrow', cell: ({ firstAt }) => when(firstAt) },
@@ -180,7 +175,8 @@ function pager(
   next: string | undefined,
   shown: number,
   cursor: string | undefined,
-): Html {
+): Html | undefined {
+  if (shown === 0 && cursor === undefined && next === undefined) return undefined
   const isShort = next !== undefined && shown < PAGE_SIZE
   return html`<nav class="pages" aria-label="Pages"><span>${numberText(shown)} shown</span>
 ${cursor !== undefined && html`<a href="${links.here({ cursor: undefined })}">First page</a>`}

@@ -29,7 +29,7 @@ async function page(context: RequestContext): Promise<Page> {
   const payload = context.can('read') && html` data-payload`
   return pageOf(html`${box}
 <section class="card live" aria-label="Live events" data-live="${links.bus(['live', 'stream'], { filter: line })}" data-events="${links.bus(['events'])}"${payload}>
-<header class="live-bar"><h2><span data-part="state">The last events</span></h2><span data-part="seen"></span><span class="quiet" data-part="sampled"></span><span class="warm" data-part="dropped"></span>
+<header class="live-bar"><h2><span data-part="state">The last events</span></h2><span data-part="seen"></span><svg class="spark" viewBox="0 0 120 28" preserveAspectRatio="none" aria-hidden="true"><path class="base" d="M0 26H120"/><path class="area" data-part="area"/><path class="line" data-part="line"/></svg><span class="quiet" data-part="sampled"></span><span class="warm" data-part="dropped"></span>
 <button type="button" data-part="pause">Pause</button><noscript><a class="button" href="${links.here()}">Read again</a></noscript></header>
 ${eventRows(context, rows ?? [])}
 ${rows === undefined && html`<noscript>${empty('This bus keeps no past events', 'Live events need a script.')}</noscript>`}

@@ -1,3 +1,5 @@
+import { UNSEEN } from '../../html.ts'
+
 /** The part of the module for live events. It makes elements and texts, and no markup. */
 export const liveScript = `
 const live = document.querySelector('[data-live]')
@@ -21,7 +23,7 @@ if (live) {
   }
   const text = (value) => {
     const one = document.createElement('bdi')
-    one.textContent = value ?? '–'
+    one.textContent = (value ?? '–').replace(/${UNSEEN.source}/g, (found) => '\\\\u' + found.charCodeAt(0).toString(16).padStart(4, '0'))
     return one
   }
   const rowOf = ({ id, type, aggregate, at, isStored, payload }) => {
@@ -33,7 +35,7 @@ if (live) {
       const query = new URLSearchParams()
       if (aggregate && !aggregate.endsWith('…')) query.set('aggregate', aggregate)
       if (at && isStored) query.set('at', at)
-      name.href = live.dataset.events + '/' + encodeURIComponent(id) + (query.size ? '?' + query : '')
+      name.href = live.dataset.events + '/' + encodeURIComponent(id.toWellFormed()) + (query.size ? '?' + query : '')
     }
     name.append(text(type ?? 'Not an event'))
     row.append(cell('', 'main', name), cell('Time', 'narrow', at ? new Date(at).toISOString().slice(11, 23) : '–'), cell('Aggregate', '', text(aggregate)))
@@ -41,12 +43,30 @@ if (live) {
     return row
   }
   const count = (value) => value.toLocaleString('en-US')
-  const say = (state) => { part('state').textContent = state }
+  const say = (state) => {
+    part('state').textContent = state
+    part('state').dataset.state = state
+  }
+
+  // The events of each of the last 60 seconds.
+  const seconds = Array(60).fill(0)
+  const draw = () => {
+    const most = Math.max(1, ...seconds)
+    const line = 'M' + seconds.map((n, x) => (x * 120 / 59).toFixed(1) + ' ' + (26 - 24 * n / most).toFixed(1)).join('L')
+    part('line').setAttribute('d', line)
+    part('area').setAttribute('d', line + 'V26H0Z')
+  }
+  setInterval(() => {
+    draw()
+    seconds.shift()
+    seconds.push(0)
+  }, 1000)
 
   const show = ({ seen: all, fresh, dropped, events }) => {
     const now = performance.now()
     recent = [...recent.filter(({ at }) => now - at < 3000), { at: now, fresh }]
     seen = all
+    seconds[59] += fresh
     shown += events.length
     const rate = Math.round(recent.reduce((sum, one) => sum + one.fresh, 0) / 3)
     say('running')
