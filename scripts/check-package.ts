@@ -1,9 +1,11 @@
-// Packs the package, installs it into an empty folder without any broker client, and uses it like a user's program.
+// Packs the package, installs it into an empty folder without any broker client, and uses it like a user's program. With
+// `--pack <folder>` it only packs, and with `--packed <folder>` it checks what was packed there.
 import { spawnSync } from 'node:child_process'
 import { existsSync, rmSync } from 'node:fs'
 import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
+import { parseArgs } from 'node:util'
 import { followFirstHour } from './first-hour.ts'
 
 interface Manifest {
@@ -32,9 +34,21 @@ const entryPoints = Object.keys(manifest.exports)
   .filter((path) => !path.endsWith('.json'))
   .map((path) => manifest.name + path.slice(1))
 
+interface Packed {
+  readonly tarball: string
+  readonly files: readonly string[]
+  readonly sizeBytes: number
+}
+
+const { values } = parseArgs({ options: { pack: { type: 'string' }, packed: { type: 'string' } } })
+if (values.pack !== undefined) {
+  await writeFile(join(values.pack, 'packed.json'), JSON.stringify(pack(values.pack)))
+  process.exit()
+}
 const folder = await mkdtemp(join(tmpdir(), 'eventspine-package-'))
 try {
-  const { tarball, files, sizeBytes } = pack()
+  const { tarball, files, sizeBytes } =
+    values.packed === undefined ? pack(folder) : await readPacked(values.packed)
   checkFiles(files)
   await checkLinks(files)
   if (sizeBytes > MAX_SIZE_BYTES) {
@@ -55,22 +69,22 @@ try {
 console.log(`Entry points that load without any client: ${entryPoints.join(', ')}`)
 
 /** Packs as in a fresh clone, where only the prepack script creates `dist`. */
-function pack(): {
-  readonly tarball: string
-  readonly files: readonly string[]
-  readonly sizeBytes: number
-} {
+function pack(destination: string): Packed {
   rmSync('dist', { recursive: true, force: true })
-  const output = run('npm', ['pack', '--json', '--pack-destination', folder])
+  const output = run('npm', ['pack', '--json', '--pack-destination', destination])
   // npm's own report, with one entry for the one package.
   const [report] = JSON.parse(output.slice(output.indexOf('['))) as [
     { readonly files: { path: string }[]; readonly size: number },
   ]
   return {
-    tarball: join(folder, `${manifest.name}-${manifest.version}.tgz`),
+    tarball: join(destination, `${manifest.name}-${manifest.version}.tgz`),
     files: report.files.map(({ path }) => path),
     sizeBytes: report.size,
   }
+}
+
+async function readPacked(source: string): Promise<Packed> {
+  return JSON.parse(await readFile(join(source, 'packed.json'), 'utf8')) as Packed
 }
 
 /** The package holds the build, the pages, the examples and the papers of a registry page, and nothing else. */

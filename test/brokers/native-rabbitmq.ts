@@ -31,9 +31,14 @@ export async function rabbitMqCommand(
   const command = await plainCommand(folder, port, options, cluster)
   // The chosen server of a root folder has an Erlang of its own.
   if (options.isMeasured === true || command.root !== undefined) return command
-  const bootFile = await preparedBoot(await serverScript(), startPlain)
+  const bootFile = await prepareRabbitMq()
   await appendFile(join(folder, 'rabbitmq-env.conf'), `SASL_BOOT_FILE='${bootFile}'\n`)
   return command
+}
+
+/** @returns the boot script of the installed RabbitMQ, which takes two starts to write. */
+export async function prepareRabbitMq(): Promise<string> {
+  return await preparedBoot(await serverScript(), startPlain)
 }
 
 async function startPlain(): Promise<Broker> {

@@ -78,9 +78,12 @@ async function installMissing(programs: readonly Program[]): Promise<void> {
   }
 }
 
+let isUpdated = false
+
 async function aptInstall(packages: readonly string[]): Promise<void> {
   const env = { DEBIAN_FRONTEND: 'noninteractive' }
-  await run('apt-get', ['update', '--quiet'], env)
+  if (!isUpdated) await run('apt-get', ['update', '--quiet'], env)
+  isUpdated = true
   await run(
     'apt-get',
     ['install', '--yes', '--no-install-recommends', '-o', 'DPkg::Lock::Timeout=300', ...packages],
