@@ -20,7 +20,6 @@ import type { RabbitMQDeadLetters } from '../dead-letters/dead-letters.ts'
 import { undefinedIfNotFound } from '../errors.ts'
 import type { ResolvedRabbitMQOptions } from '../options.ts'
 import { RabbitMQJournal } from './journal.ts'
-import { knownGroups } from './known-groups.ts'
 import { RabbitMQLiveQueue } from './live-queue.ts'
 
 export interface RabbitMQAdminParts {
@@ -50,7 +49,7 @@ export class RabbitMQAdmin implements TransportAdmin {
     this.#parts = parts
   }
 
-  /** Concurrent callers share one answer: a second read on this connection would find no records. */
+  /** Concurrent callers share one answer. */
   groups(): Promise<readonly GroupInfo[]> {
     this.#reading ??= this.#groups().finally(() => {
       this.#reading = undefined
@@ -59,8 +58,8 @@ export class RabbitMQAdmin implements TransportAdmin {
   }
 
   async #groups(): Promise<readonly GroupInfo[]> {
-    const { options, withChannel } = this.#parts
-    const known = await knownGroups(withChannel, options)
+    const { options, deadLetters } = this.#parts
+    const known = await deadLetters.knownGroups.read()
     const names = [...new Set([...known, ...(options.broadcast ? [] : [options.consumerGroup])])].toSorted()
     const groups = await Promise.all(names.map((name) => this.#describe(name)))
     return groups.filter((group) => group !== undefined)

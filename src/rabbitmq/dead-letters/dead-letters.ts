@@ -10,7 +10,8 @@ import type {
   StoredDeadLetter,
 } from '../../transport/transport.ts'
 import type { WithChannel } from '../client/connection.ts'
-import { readGroups, registerGroup } from '../client/groups.ts'
+import { registerGroup } from '../client/groups.ts'
+import { KnownGroups } from '../client/known-groups.ts'
 import { namesOf } from '../client/names.ts'
 import { RabbitMQTopology } from '../client/topology.ts'
 import { undefinedIfNotFound } from '../errors.ts'
@@ -45,6 +46,8 @@ interface LetterCursor extends PageStart {
 export class RabbitMQDeadLetters implements DeadLetterStore {
   /** The dead letters of this bus's group. */
   readonly own: RabbitMQDeadLetterQueue
+  /** The groups of the exchange, which all readers of this connection share. */
+  readonly knownGroups: KnownGroups
   readonly #parts: DeadLettersParts
   readonly #queues = new Map<string, RabbitMQDeadLetterQueue>()
   /** Groups whose dead letter queue exists. */
@@ -52,6 +55,7 @@ export class RabbitMQDeadLetters implements DeadLetterStore {
 
   constructor(parts: DeadLettersParts) {
     this.#parts = parts
+    this.knownGroups = new KnownGroups(parts.options, parts.withChannel)
     this.own = this.#queueOf(parts.options.consumerGroup)
   }
 
@@ -200,10 +204,9 @@ export class RabbitMQDeadLetters implements DeadLetterStore {
 
   /** @param only - the group to read, if it is not all. */
   async #groups(only?: string): Promise<readonly string[]> {
-    const { options, withChannel } = this.#parts
     if (only !== undefined) return [only]
-    const known = await withChannel((channel) => readGroups(channel, options))
-    return [...new Set([...known, options.consumerGroup])].toSorted()
+    const known = await this.knownGroups.read()
+    return [...new Set([...known, this.#parts.options.consumerGroup])].toSorted()
   }
 
   #queueOf(group: string): RabbitMQDeadLetterQueue {

@@ -96,3 +96,35 @@ it('reads the dead letters of a process that was lost while it held them', async
   expect(count).toBeGreaterThanOrEqual(LETTERS - 1)
   expect(await eventIds(watching, 'oldest')).toEqual(ids.slice(LETTERS - count).slice(0, 3))
 })
+
+it('finds the dead letters of all groups while it and another process read which groups there are', async () => {
+  const exchangeName = freshName()
+  const [page, other] = ['page', 'other'].map((consumerGroup) => createBus({ exchangeName, consumerGroup }))
+  if (page === undefined || other === undefined) throw new Error('two buses')
+  const failing = createBus({ exchangeName, consumerGroup: 'billing', maxRetries: 0 })
+  failing.subscribe(
+    OrderCreated,
+    () => {
+      throw new Error('no such customer')
+    },
+    { name: 'charge' },
+  )
+  await consume(failing)
+  await failing.publish([orderCreated(), orderCreated()])
+  await until('two dead letters', async () => (await page.deadLetters.count()) === 2)
+
+  const seen = new Set<number>()
+  for (let round = 0; round < 10; round += 1) {
+    const counts = await Promise.all([
+      ...[page, other].flatMap(({ deadLetters }) => [
+        deadLetters.list({ order: 'newest' }).then((list) => list.deadLetters.length),
+        deadLetters.list().then((list) => list.deadLetters.length),
+        deadLetters.summary().then(({ matched }) => matched),
+        deadLetters.count(),
+      ]),
+      ...[page, other].map(async ({ admin }) => (await admin.group('billing')).deadLetters),
+    ])
+    for (const count of counts) seen.add(count)
+  }
+  expect([...seen]).toEqual([2])
+})
