@@ -1,3 +1,4 @@
+import { availableParallelism } from 'node:os'
 import { fileURLToPath } from 'node:url'
 import { defineConfig } from 'vitest/config'
 import { BaseSequencer, type TestSpecification } from 'vitest/node'
@@ -15,6 +16,9 @@ const alone = [
   'test/scripts/regular-expressions.test.ts',
   'test/sqlite/network-file.test.ts',
 ]
+
+/** Tests on servers wait, so one worker more than processors keeps these busy. More than eight would start too many servers. */
+const maxWorkers = Math.min(availableParallelism() + 1, 8)
 
 /** The files that take longest, 20 seconds and more, the longest first. */
 const longest = [
@@ -55,14 +59,19 @@ const longest = [
   'subscriptions/crash',
 ]
 
-/** Starts the long files first, so that no worker is left with one of them at the end. Vitest goes by a file's size. */
+/**
+ * Starts the long files of each project first, so that no worker is left with one of them at the end. Vitest goes by a file's
+ * size. All projects are one group: the first unit tests run when a worker finds no more tests on servers.
+ */
 class LongFirst extends BaseSequencer {
   override async sort(files: TestSpecification[]): Promise<TestSpecification[]> {
     const place = ({ moduleId }: TestSpecification) => {
       const index = longest.findIndex((path) => moduleId.endsWith(`/test/${path}.test.ts`))
       return index === -1 ? longest.length : index
     }
-    return (await super.sort(files)).toSorted((a, b) => place(a) - place(b))
+    // A worker runs the files of one project, so the projects are not mixed.
+    const projects = Map.groupBy(await super.sort(files), ({ project }) => project.name)
+    return [...projects.values()].flatMap((ofOne) => ofOne.toSorted((a, b) => place(a) - place(b)))
   }
 }
 
@@ -88,8 +97,7 @@ export default defineConfig({
           isolate: false,
           testTimeout: paced(60_000),
           hookTimeout: paced(60_000),
-          maxWorkers: '100%',
-          sequence: { groupOrder: 1 }, // projects of one group must have the same number of workers
+          maxWorkers,
           typecheck: {
             enabled: true,
             include: ['test/**/*.test-d.ts'],
@@ -104,8 +112,7 @@ export default defineConfig({
           include: alone,
           testTimeout: paced(60_000),
           hookTimeout: paced(60_000),
-          maxWorkers: '100%',
-          sequence: { groupOrder: 1 },
+          maxWorkers,
         },
       },
       {
@@ -118,8 +125,7 @@ export default defineConfig({
           setupFiles: 'test/brokers/report-starts.ts',
           testTimeout: paced(180_000),
           hookTimeout: paced(60_000),
-          // Two processors are busy for two thirds of the time with two workers, which mostly wait.
-          maxWorkers: 3,
+          maxWorkers,
         },
       },
     ],
