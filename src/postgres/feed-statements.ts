@@ -135,20 +135,29 @@ export function afterPosition(
   ]
 }
 
+const OUTBOX_BYTES = 'octet_length(payload::text) + coalesce(octet_length(metadata::text), 0)'
+
 /** A page of the outbox, with the values of `pageInOrder`. */
 export function outboxPage(
   schema: string,
   { conditions, joined, limit }: Omit<PageForm, 'includeArchived'>,
 ): Statement {
   const outbox = `${schema}.outbox`
+  if (conditions.length === 0) return wholeOutboxPage(outbox, joined, limit)
   const where = conditions.map(({ column }, index) => `and ${column} = any ($${index + 5}::text[])`).join(' ')
-  const first =
-    where === ''
-      ? firstAfter(outbox, limit)
-      : `select * from ${outbox} where position > $1 ${where} order by position limit $3`
-  const bytes = 'octet_length(payload::text) + coalesce(octet_length(metadata::text), 0) as bytes'
-  const source = `(select *, ${bytes} from (${first}) page where position <= $2) page`
-  return sized(`outbox_${keyOf(conditions)}${where === '' ? sizeKey(limit) : ''}`, source, joined)
+  const first = `select * from ${outbox} where position > $1 ${where} order by position limit $3`
+  const source = `(select *, ${OUTBOX_BYTES} as bytes from (${first}) page where position <= $2) page`
+  return sized(`outbox_${keyOf(conditions)}`, source, joined)
+}
+
+/** Most pages are smaller than $4 bytes. One sum shows that in half the time of a sum for each event. */
+function wholeOutboxPage(outbox: string, joined: boolean, limit: number): Statement {
+  const page = firstAfter(outbox, limit)
+  const total = `select sum(${OUTBOX_BYTES}) from (${page}) whole`
+  const totals = `select position, sum(${OUTBOX_BYTES}) over (order by position) as total from (${page}) whole`
+  const cut = `select position from (${totals}) totals where total >= $4 order by position limit 1`
+  const last = `case when (${total}) < $4 then $2 else least($2, (${cut})) end`
+  return inForm(`outbox_${sizeKey(limit)}`, `(${page}) page where position <= ${last}`, joined)
 }
 
 /** Ends a page with the event that reaches $4 bytes. Large values of later events are not read from the disk. */

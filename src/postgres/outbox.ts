@@ -21,6 +21,9 @@ const PAGE = 500
  */
 const HELD_MS = 20
 
+/** Time for which a known end may be reused for pages far before it, in milliseconds. A failover takes longer. */
+const END_AGE_MS = 250
+
 export interface PostgresOutboxParts {
   /** Waits for the schema before the first statement. */
   readonly session: Session
@@ -46,6 +49,7 @@ export class PostgresOutbox implements Outbox {
   readonly #removeRelay: Statement
   readonly #listeners = new Set<() => void>()
   #held: NodeJS.Timeout | undefined
+  #known: { readonly end: OutboxEnd; readonly at: number } | undefined
 
   constructor(parts: PostgresOutboxParts) {
     const { session, schema, leases } = parts
@@ -65,8 +69,27 @@ export class PostgresOutbox implements Outbox {
 
   async readPage(given: ReadAllOptions = {}): Promise<FeedPage> {
     const { limit = PAGE, maxBytes = PAGE_BYTES, ...options } = checkedRead('readPage', given)
+    const { fromPosition = 0 } = options
+    const far = this.#known
+    if (
+      far !== undefined &&
+      far.end.head - fromPosition > 2 * limit &&
+      performance.now() - far.at < END_AGE_MS
+    ) {
+      const page = await this.#read(options, far.end, limit, maxBytes)
+      // A page that is neither full nor cut means that there are no more events, which only the current end can prove.
+      if (page.events.length === limit || page.isCut === true) return page
+    }
+    return this.#read(options, await this.#look(), limit, maxBytes)
+  }
+
+  async #read(
+    options: ReadAllOptions,
+    { head, headEventId }: OutboxEnd,
+    limit: number,
+    maxBytes: number,
+  ): Promise<FeedPage> {
     const { session, schema, decoder } = this.#parts
-    const { head, headEventId } = await this.#look()
     const { fromPosition = 0, toPosition = head } = options
     const to = Math.min(head, toPosition)
     const conditions = conditionsOf(options)
@@ -135,7 +158,9 @@ export class PostgresOutbox implements Outbox {
   async #look(): Promise<OutboxEnd> {
     const [[head, eventId, isHeld] = []] = await this.#parts.session.run(this.#end)
     if (isTrue(isHeld)) this.#wakeSoon()
-    return { head: numberOf(head), headEventId: eventId ?? undefined }
+    const end = { head: numberOf(head), headEventId: eventId ?? undefined }
+    this.#known = { end, at: performance.now() }
+    return end
   }
 
   /** A commit that fails holds the feed back without waking any reader. */

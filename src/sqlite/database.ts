@@ -1,10 +1,12 @@
 import { AsyncLocalStorage } from 'node:async_hooks'
 import { statSync } from 'node:fs'
+import { resolve } from 'node:path'
 import { resolveLogger } from '../observability/resolve-logger.ts'
 import { StoreClosedError, StoreUnavailableError, TransactionBypassError } from '../store/index.ts'
 import { errorOf } from './errors.ts'
 import { InlineExecutor, type SqliteExecutor, threadFile, WorkerExecutor } from './executor.ts'
 import { connect, openFile } from './file.ts'
+import { FileTurns } from './file-turns.ts'
 import type { ResolvedSqliteOptions } from './options.ts'
 import type { SqliteStatements } from './statements.ts'
 import { TurnBudget } from './turn-budget.ts'
@@ -79,7 +81,7 @@ export class SqliteDatabase {
   async transaction<T>(work: (db: SqliteStatements) => Promise<T>): Promise<T> {
     if (this.#inside.getStore()?.isOpen) throw new TransactionBypassError('transaction')
     const { queue, executor } = await this.open()
-    const result = await queue.exclusively(() => this.#transact(queue, work))
+    const result = await queue.exclusively((patienceMs) => this.#transact(queue, work, patienceMs))
     this.#transactions += 1
     if (this.#transactions % CHECKPOINT_EVERY_TRANSACTIONS === 0) await executor.checkpoint()
     return result
@@ -107,7 +109,15 @@ export class SqliteDatabase {
     const thread = worker ? threadFile() : undefined
     const executor = thread ? new WorkerExecutor(thread, fileOptions) : new InlineExecutor(fileOptions)
     if (worker && thread === undefined) this.#warnOfBundle()
-    const queue = new SqliteWriteQueue({ executor, file, busyTimeoutMs, onCommitted: this.#onCommitted })
+    // Two paths of one file are two queues, whose writers retry as those of two processes do.
+    const turns = new FileTurns(resolve(file))
+    const queue = new SqliteWriteQueue({
+      executor,
+      file,
+      turns,
+      busyTimeoutMs,
+      onCommitted: this.#onCommitted,
+    })
     const reader = await queue.patiently(() => openFile(fileOptions))
     if (checkIntegrity) {
       const answer = await executor.check()
@@ -129,10 +139,14 @@ export class SqliteDatabase {
     )
   }
 
-  async #transact<T>(queue: SqliteWriteQueue, work: (db: SqliteStatements) => Promise<T>): Promise<T> {
+  async #transact<T>(
+    queue: SqliteWriteQueue,
+    work: (db: SqliteStatements) => Promise<T>,
+    patienceMs: number,
+  ): Promise<T> {
     this.#forUsers ??= this.#openForUsers()
     const db = this.#forUsers
-    await queue.patiently(() => db.connection.exec('begin immediate'))
+    await queue.patiently(() => db.connection.exec('begin immediate'), patienceMs)
     const inside = { isOpen: true }
     try {
       const result = await this.#inside.run(inside, () => work(db))

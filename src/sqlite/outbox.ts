@@ -1,6 +1,7 @@
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import { toError } from '../errors.ts'
 import type { DomainEvent, EventClass } from '../events/index.ts'
-import { encodeRow } from '../store/event-row.ts'
+import { encodeRow, type StoredRow } from '../store/event-row.ts'
 import type { EventStoreHealth, FeedPage, ReadAllOptions } from '../store/index.ts'
 import { PAGE_BYTES } from '../store/page-bytes.ts'
 import { checkedRead } from '../store/read-options.ts'
@@ -14,8 +15,8 @@ import type { SqliteStatements } from './statements.ts'
 
 const PAGE = 500
 
-/** A limit as SQLite accepts it. */
-const atMost = (limit: number): number => Math.min(limit, Number.MAX_SAFE_INTEGER)
+/** Number of rows of a read. In between, a relay publishes the next batch of the previous page. */
+const ROWS_PER_TURN = 100
 
 export interface SqliteOutboxParts {
   readonly access: SqliteAccess
@@ -46,9 +47,19 @@ export class SqliteOutbox implements Outbox {
     if (where === undefined || limit <= 0) return { events: [], head, headEventId }
     const select = (columns: string) =>
       `select ${columns} from eventspine_outbox where position > ? and position <= ?${where} order by position limit ?`
-    const wanted = [fromPosition, Math.min(head, toPosition), ...values, atMost(limit)]
-    const { rows, bytes } = await read((db) => firstRows(db, select, wanted, limit, maxBytes))
-    const isCut = bytes >= maxBytes && rows.length < limit
+    const rows: StoredRow[] = []
+    let [after, bytesLeft] = [fromPosition, maxBytes]
+    while (rows.length < limit && bytesLeft > 0) {
+      const count = Math.min(limit - rows.length, ROWS_PER_TURN)
+      const wanted = [after, Math.min(head, toPosition), ...values, count]
+      const found = await read((db) => firstRows(db, select, wanted, count, bytesLeft))
+      for (const row of found.rows) rows.push(row)
+      bytesLeft -= found.bytes
+      after = found.rows.at(-1)?.position ?? after
+      if (found.rows.length < count) break
+      await nextTurn()
+    }
+    const isCut = bytesLeft <= 0 && rows.length < limit
     const events = await decoder.decodeAll(rows, range.undecoded)
     return { events, head, headEventId, ...(isCut && { isCut }) }
   }

@@ -32,8 +32,13 @@ export const READ_COLUMNS = READ.map((value, index) => `${value} as ${STORED[ind
 
 const joinedRow = new JoinedRow(READ, ['tenant_id', 'causation_id', 'actor_id', 'metadata'], 'char')
 
-/** All columns as one text, which {@link rowOfText} reads. */
-export const JOINED_COLUMNS = joinedRow.sql
+/** Maximum size of the JSON in a joined row, in bytes. Rows are joined before the size of their page is known. */
+const MAX_JOINED_BYTES = 16_384
+
+/** All columns as one text, which {@link rowOfText} reads; null for a large row. */
+export const JOINED_COLUMNS =
+  `case when octet_length(payload) + ifnull(octet_length(metadata), 0) <= ${MAX_JOINED_BYTES} ` +
+  `then ${joinedRow.sql} end`
 
 /**
  * A number, or the smallest one that JavaScript represents for one that it does not: the drivers throw for that, and one such
@@ -84,8 +89,8 @@ export function storedRow(row: SqliteRow): StoredRow {
 }
 
 /** A row of {@link JOINED_COLUMNS}. @returns undefined if it must be read by its columns. */
-export function rowOfText(joined: string): StoredRow | undefined {
-  const values = joinedRow.valuesOf(joined)
+export function rowOfText(joined: string | null): StoredRow | undefined {
+  const values = joined === null ? undefined : joinedRow.valuesOf(joined)
   if (values === undefined) return undefined
   const [position, storedAt, aggregateVersion, ...columns] = values
   return {

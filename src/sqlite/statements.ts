@@ -42,8 +42,8 @@ export class SqliteStatements {
     return this.#prepare(sql).iterate(...values) as Iterable<SqliteRow>
   }
 
-  /** As `iterate`, for a statement with one column, which is a text named `row`. */
-  *texts(sql: string, ...values: readonly SqliteValue[]): Iterable<string> {
+  /** The rows of a statement with one column named `row`, which is a text or null. */
+  texts(sql: string, ...values: readonly SqliteValue[]): readonly (string | null)[] {
     let statement = this.#prepared.get(sql)
     if (statement === undefined) {
       statement = this.#prepare(sql)
@@ -52,9 +52,11 @@ export class SqliteStatements {
       statement.pluck?.(true)
     }
     // In the form that was chosen above, or an object.
-    type Text = string | readonly [string] | { readonly row: string }
-    for (const one of statement.iterate(...values) as Iterable<Text>)
-      yield typeof one === 'string' ? one : 'row' in one ? one.row : one[0]
+    type Text = string | null | readonly [string | null] | { readonly row: string | null }
+    return (statement.all(...values) as readonly Text[]).map((one) => {
+      if (typeof one === 'string' || one === null) return one
+      return 'row' in one ? one.row : one[0]
+    })
   }
 
   #prepare(sql: string): SqliteStatement {

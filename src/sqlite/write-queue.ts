@@ -2,6 +2,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { toError } from '../errors.ts'
 import { errorOf, failureOf, isAboutFile, SQLITE_BUSY, type SqliteFailure } from './errors.ts'
 import type { SqliteExecutor } from './executor.ts'
+import type { FileTurns } from './file-turns.ts'
 import { TurnBudget } from './turn-budget.ts'
 import type { WriterAnswer } from './writer.ts'
 import type { ArgumentsOf, ResultOf, Write, WriteName } from './writes.ts'
@@ -19,12 +20,13 @@ interface WriteJob extends Write {
 }
 
 interface ExclusiveJob {
-  readonly run: () => Promise<void>
+  readonly run: (patienceMs: number) => Promise<void>
 }
 
 export interface WriteQueueParts {
   readonly executor: SqliteExecutor
   readonly file: string
+  readonly turns: FileTurns
   readonly busyTimeoutMs: number
   /** Called after a commit, with the writes and their results. */
   readonly onCommitted: (writes: readonly Write[], results: readonly unknown[]) => void
@@ -58,17 +60,17 @@ export class SqliteWriteQueue {
     return promise
   }
 
-  /** Runs work while no other write of this process runs. */
-  exclusively<T>(work: () => Promise<T>): Promise<T> {
+  /** Runs work while no other write of this process runs. @param work - gets the time to wait for other processes. */
+  exclusively<T>(work: (patienceMs: number) => Promise<T>): Promise<T> {
     const { promise, resolve, reject } = Promise.withResolvers<T>()
-    this.#add({ run: () => work().then(resolve, reject) })
+    this.#add({ run: (patienceMs) => work(patienceMs).then(resolve, reject) })
     return promise
   }
 
   /** Retries while another process holds the lock. @throws the last error. */
-  async patiently<T>(attempt: () => T): Promise<T> {
+  async patiently<T>(attempt: () => T, patienceMs = this.#parts.busyTimeoutMs): Promise<T> {
     const { file, busyTimeoutMs } = this.#parts
-    const patience = new Patience(busyTimeoutMs)
+    const patience = new Patience(patienceMs)
     for (;;) {
       try {
         return attempt()
@@ -93,16 +95,27 @@ export class SqliteWriteQueue {
   async #drain(): Promise<void> {
     // Writes of the same turn share one transaction.
     await Promise.resolve()
-    for (;;) {
-      const [next] = this.#jobs
-      if (next === undefined) break
-      if ('run' in next) {
-        this.#jobs.shift()
-        await next.run()
-      } else await this.#runTogether(this.#takeBatch())
+    const { turns, busyTimeoutMs } = this.#parts
+    while (this.#jobs.length > 0) {
+      const taken = turns.take(busyTimeoutMs)
+      const end = taken instanceof Promise ? await taken : taken
+      try {
+        // Without a turn, the whole time to wait has passed.
+        await this.#runNext(end === undefined ? 0 : busyTimeoutMs)
+      } finally {
+        end?.()
+      }
       await this.#turns.pause()
     }
     this.#draining = undefined
+  }
+
+  async #runNext(patienceMs: number): Promise<void> {
+    const [next] = this.#jobs
+    if (next !== undefined && 'run' in next) {
+      this.#jobs.shift()
+      await next.run(patienceMs)
+    } else await this.#runTogether(this.#takeBatch(), patienceMs)
   }
 
   #takeBatch(): readonly WriteJob[] {
@@ -118,21 +131,21 @@ export class SqliteWriteQueue {
     return batch
   }
 
-  async #runTogether(batch: readonly WriteJob[]): Promise<void> {
-    const answer = await this.#runPatiently(batch)
+  async #runTogether(batch: readonly WriteJob[], patienceMs: number): Promise<void> {
+    const answer = await this.#runPatiently(batch, patienceMs)
     if ('results' in answer) {
       for (const [index, { settle }] of batch.entries()) settle({ result: answer.results[index] })
       this.#parts.onCommitted(batch, answer.results)
     } else if (batch.length > 1 && !isAboutFile(answer.failure)) {
       // One of the writes has caused the failure, and the others must not fail because of it.
-      for (const job of batch) await this.#runTogether([job])
+      for (const job of batch) await this.#runTogether([job], patienceMs)
     } else for (const { settle } of batch) settle({ error: this.#errorOf(answer.failure) })
   }
 
-  async #runPatiently(batch: readonly WriteJob[]): Promise<WriterAnswer> {
-    const { executor, busyTimeoutMs } = this.#parts
+  async #runPatiently(batch: readonly WriteJob[], patienceMs: number): Promise<WriterAnswer> {
+    const { executor } = this.#parts
     const writes = batch.map(({ name, args }) => ({ name, args }))
-    const patience = new Patience(busyTimeoutMs)
+    const patience = new Patience(patienceMs)
     for (;;) {
       const answer = await this.#turns.run(() => executor.run(writes))
       if ('results' in answer || !(await patience.outlasts(answer.failure))) return answer
@@ -144,21 +157,21 @@ export class SqliteWriteQueue {
   }
 }
 
-/** Delays retries while another process holds the lock, for at most `busyTimeoutMs` since the first refusal. */
+/** Delays retries while another process holds the lock, for at most a time since the first refusal. */
 class Patience {
-  readonly #busyTimeoutMs: number
+  readonly #limitMs: number
   #busySince: number | undefined
   #tries = 0
 
-  constructor(busyTimeoutMs: number) {
-    this.#busyTimeoutMs = busyTimeoutMs
+  constructor(limitMs: number) {
+    this.#limitMs = limitMs
   }
 
   /** Waits before a retry. @returns false if waiting cannot help, or the deadline has passed. */
   async outlasts({ code }: SqliteFailure): Promise<boolean> {
     const now = performance.now()
     this.#busySince ??= now
-    if (code !== SQLITE_BUSY || now - this.#busySince >= this.#busyTimeoutMs) return false
+    if (code !== SQLITE_BUSY || now - this.#busySince >= this.#limitMs) return false
     this.#tries += 1
     // Random, so that no process always loses.
     await delay(Math.random() * Math.min(MAX_BUSY_DELAY_MS, this.#tries))

@@ -26,17 +26,25 @@ const SUSPICIOUS =
 /** A character that JSON may write in another way: all but the printable ones of ASCII, without quotes and backslashes. */
 const UNUSUAL = /[^ !#-[\]-~]/
 
-/** The body that a codec would write for a stored event, and the row to decode instead. */
+/**
+ * The body that a codec would write for a stored event, and the row to decode instead. The body is joined when it is
+ * read, because events that were read ahead wait for their turn.
+ */
 class StoredText implements EventSource {
   readonly contentType = 'application/json'
-  readonly body: string
   readonly #row: StoredRow
+  readonly #envelope: EventEnvelope
   readonly #decode: Decode
 
-  constructor(body: string, row: StoredRow, decode: Decode) {
-    this.body = body
+  constructor(row: StoredRow, envelope: EventEnvelope, decode: Decode) {
     this.#row = row
+    this.#envelope = envelope
     this.#decode = decode
+  }
+
+  get body(): string {
+    const { payload, metadata } = this.#row
+    return `${envelopeText(this.#envelope)}${metadata ?? '{}'}${payload === '{}' ? '}' : `,${payload.slice(1)}`}`
   }
 
   decode(): StoredEvent {
@@ -59,9 +67,7 @@ export function passedOn(
   if (metadata !== null && (!isPlainObject(metadata) || SUSPICIOUS.test(metadata))) return undefined
   const envelope = envelopeOf(row)
   if (envelope === undefined || Number.isNaN(storedAt.getTime())) return undefined
-  const fields = payload === '{}' ? '}' : `,${payload.slice(1)}`
-  const body = `${envelopeText(envelope)}${metadata ?? '{}'}${fields}`
-  const source = new StoredText(body, row, decode)
+  const source = new StoredText(row, envelope, decode)
   const event =
     eventClass === undefined
       ? new PassedOnGenericEvent(envelope, source)
@@ -91,8 +97,16 @@ export function parkable(event: DomainEvent): DomainEvent {
 function envelopeText(envelope: EventEnvelope): string {
   const { eventId, eventType, aggregateId, aggregateType, tenantId, actorId, correlationId, causationId } =
     envelope
-  const names = `${eventId}${eventType}${aggregateId}${aggregateType}${correlationId}${tenantId ?? ''}${actorId ?? ''}${causationId ?? ''}`
-  if (UNUSUAL.test(names)) return JSON.stringify(wireForm(envelope, NO_FIELDS)).slice(0, -NO_METADATA.length)
+  const isUnusual =
+    UNUSUAL.test(eventId) ||
+    UNUSUAL.test(eventType) ||
+    UNUSUAL.test(aggregateId) ||
+    UNUSUAL.test(aggregateType) ||
+    (correlationId !== eventId && UNUSUAL.test(correlationId)) ||
+    (tenantId !== undefined && UNUSUAL.test(tenantId)) ||
+    (actorId !== undefined && UNUSUAL.test(actorId)) ||
+    (causationId !== undefined && UNUSUAL.test(causationId))
+  if (isUnusual) return JSON.stringify(wireForm(envelope, NO_FIELDS)).slice(0, -NO_METADATA.length)
   return (
     `{"event_id":"${eventId}","event_type":"${eventType}","event_version":${envelope.eventVersion},` +
     `"occurred_at":"${wireTime(envelope.occurredAt)}","aggregate_id":"${aggregateId}",` +

@@ -13,11 +13,12 @@ export interface RelayOptions extends SubscriptionOptions {
 
 /**
  * A relay retries without a limit, because an outage of a broker ends. It uses small batches, because after a crash the
- * last batch is published again.
+ * last ones are published again. A save takes the store longer than publishing a batch.
  */
 export const relayDefaults = {
   maxRetries: Number.POSITIVE_INFINITY,
   batchSize: 100,
+  checkpointEveryEvents: 500,
 } satisfies SubscriptionOptions
 
 /** A relay as a batch projection. */

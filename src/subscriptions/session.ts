@@ -50,7 +50,7 @@ const REPEATED = 1000
 /** Number of finished events with which a relay starts the next batch while a save is in flight. */
 function maxUnsaved({ batchSize, checkpointEveryEvents }: SessionParts['options']): number {
   const step = Math.max(batchSize, checkpointEveryEvents)
-  return Math.max(step, Math.min(10 * step, REPEATED) - step)
+  return Math.max(step, Math.min(10 * step, REPEATED) - batchSize)
 }
 
 /** A subscription from its start to its stop: acquires the lease, finds the position to start from, runs, saves the checkpoint. */

@@ -72,7 +72,7 @@ export interface SubscriptionOptions {
   readonly concurrency?: number
   /** Maximum number of events that are started and not finished, if `concurrency` is above 1. Default 1,000. */
   readonly maxInFlight?: number
-  /** Number of events after which the checkpoint is saved; 1 for every event. Default 100. */
+  /** Number of events after which the checkpoint is saved; 1 for every event. Default 100; for a relay, 500. */
   readonly checkpointEveryEvents?: number
   /** Maximum time from an event to the save of the checkpoint, in milliseconds. Default 1,000. */
   readonly checkpointEveryMs?: number

@@ -104,8 +104,27 @@ it('misses no event that was stored after the last page was read ahead', async (
   expect(bus.published).toEqual(numbers(0, 1501))
 })
 
+it('saves its position every 500 events', async () => {
+  const scene = new SubscriptionScene()
+  await fill(scene.store, 0, 2000)
+  const saved: number[] = []
+  const save = scene.checkpoints.save.bind(scene.checkpoints)
+  scene.checkpoints.save = async (name, checkpoint, previous) => {
+    await save(name, checkpoint, previous)
+    saved.push(checkpoint.position)
+  }
+  const bus = new RecordingBus()
+  const manager = scene.manager()
+  manager.relay(bus, { name: 'outbox', checkpointEveryMs: Number.POSITIVE_INFINITY })
+  manager.start()
+  await manager.whenCaughtUp('outbox')
+
+  expect(bus.published).toEqual(numbers(0, 2000))
+  expect(saved).toEqual([500, 1000, 1500, 2000])
+})
+
 it.each([
-  { batchSize: 100, checkpointEveryEvents: 100, most: 1000 },
+  { batchSize: 100, most: 1000 },
   { batchSize: 10, checkpointEveryEvents: 5, most: 100 },
   { batchSize: 1000, checkpointEveryEvents: 100, most: 2000 },
 ])(
