@@ -1,11 +1,19 @@
 // npm run check:letters -- --bus rabbitmq --letters 100000: how long do lists, summaries and bulk changes of many dead letters
-// take? Half of the letters are of another group. Prints a line of JSON for each step.
+// take, and do they change exactly what they should? Prints a line of JSON for each step, and ends with 1 if a bar was missed.
 import { randomUUID } from 'node:crypto'
-import { monitorEventLoopDelay } from 'node:perf_hooks'
 import { parseArgs } from 'node:util'
 import { z } from 'zod'
-import { BrokerEventBus, createEventBus, defineEvent } from '../src/index.ts'
+import { createEventBus, defineEvent } from '../src/index.ts'
 import { launchBroker } from '../test/brokers/launch-broker.ts'
+import {
+  answersMeanwhile,
+  type BulkScene,
+  type Handled,
+  replaysAtARate,
+  replaysOneError,
+  survivesKills,
+} from './letters/bulk.ts'
+import { isBrokerBus, missed, report, step } from './letters/measure.ts'
 import { manyLetters } from './page/many-letters.ts'
 
 class Placed extends defineEvent({
@@ -14,56 +22,75 @@ class Placed extends defineEvent({
   schema: z.object({ n: z.number() }),
 }) {}
 
+const PARTS = ['size', 'error', 'rate', 'kills'] as const
+/** Letters of which one error is replayed, and letters that processes replay until they are killed. */
+const [OF_ERRORS, OF_KILLS] = [10_000, 1000]
+const MAX_GROWTH_MB = 150
+
 const { values } = parseArgs({
   options: {
     bus: { type: 'string', default: 'redis' },
     letters: { type: 'string', default: '100000' },
+    only: { type: 'string', default: PARTS.join() },
   },
 })
 
 const kind = (['redis', 'rabbitmq', 'kafka'] as const).find((name) => name === values.bus)
 if (kind === undefined) throw new Error(`--bus must be redis, rabbitmq or kafka, got ${values.bus}`)
-const count = Number(values.letters)
+const parts = values.only.split(',')
+const unknown = parts.find((part) => !(PARTS as readonly string[]).includes(part))
+if (unknown !== undefined) throw new Error(`--only takes ${PARTS.join()}, got ${unknown}`)
+
 await using broker = await launchBroker(kind)
 const url = kind === 'kafka' ? `kafka://${broker.url}` : broker.url
-const bus = createEventBus(url, { prefix: `letters-${randomUUID().slice(0, 8)}`, consumerGroup: 'a' })
-if (!(bus instanceof BrokerEventBus)) throw new TypeError('The URL is one of a broker.')
-let handled = 0
-const countHandled = () => {
-  handled += 1
-}
-bus.subscribe(Placed, countHandled, { name: 'charge' })
-bus.startConsumingInBackground()
-await bus.whenConsuming()
-const { deadLetters } = bus
-
+const prefix = `letters-${randomUUID().slice(0, 8)}`
+const handled: Handled = { a: [], b: [] }
+const busOf = (consumerGroup: string) => isBrokerBus(createEventBus(url, { prefix, consumerGroup }))
+const consumers = (['a', 'b'] as const).map((group) => {
+  const consumer = busOf(group)
+  consumer.subscribe(Placed, ({ eventId }) => void handled[group].push(eventId), { name: 'charge' })
+  consumer.startConsumingInBackground()
+  return consumer
+})
+for (const consumer of consumers) await consumer.whenConsuming()
+const bus = busOf('operator')
 const placed = (n: number) => new Placed({ aggregateId: `Order-${n % 1000}`, n })
-const letters = manyLetters(count, placed, (n) => (n % 10 < 5 ? 'a' : 'b'))
-await step('import', () => deadLetters.import(letters))
-await step('count', () => deadLetters.count())
-await step('count again', () => deadLetters.count())
-const first = await step('first page', () => deadLetters.list({ limit: 50 }))
-await step('second page', () => deadLetters.list({ limit: 50, cursor: first.cursor ?? '' }))
-await step('newest page', () => deadLetters.list({ limit: 50, order: 'newest' }))
-await step('summary', () => deadLetters.summary())
-await step('replay a tenth', () => deadLetters.replayAll({ consumerGroup: 'a', errorName: 'TypeError' }))
-await step('left', () => deadLetters.count())
-await step('purge', () => deadLetters.purge({}))
-await step('left', () => deadLetters.count())
-console.log(JSON.stringify({ step: 'handled', result: handled }))
-await bus.shutdown()
+const store = (count: number) =>
+  bus.deadLetters.import(manyLetters(count, placed, (n) => (n % 2 === 0 ? 'a' : 'b')))
+const scene: BulkScene = { bus, handled, store, url, prefix }
 
-/** Runs a step, and prints how long it took, and the longest time that it kept the event loop busy. */
-async function step<T>(name: string, action: () => Promise<T>): Promise<T> {
-  const delay = monitorEventLoopDelay({ resolution: 5 })
-  delay.enable()
-  const startedAt = performance.now()
-  const result = await action()
-  const ms = Math.round(performance.now() - startedAt)
-  delay.disable()
-  const maxBlockedMs = Math.round(delay.max / 1e6)
-  const rssMB = Math.round(process.memoryUsage.rss() / 1024 / 1024)
-  const shown = typeof result === 'number' ? { result } : {}
-  console.log(JSON.stringify({ step: name, ms, maxBlockedMs, rssMB, ...shown }))
-  return result
+if (parts.includes('size')) await measureSize(Number(values.letters))
+if (parts.includes('error')) await replaysOneError(scene, OF_ERRORS)
+if (parts.includes('rate')) await replaysAtARate(scene)
+if (parts.includes('kills')) await survivesKills(scene, OF_KILLS)
+await Promise.all([bus, ...consumers].map((one) => one.shutdown()))
+console.log(missed.length === 0 ? 'every bar was kept' : `missed: ${missed.join(', ')}`)
+if (missed.length > 0) process.exitCode = 1
+
+/** K2 and K5. */
+async function measureSize(count: number): Promise<void> {
+  const { deadLetters } = bus
+  await step('import', undefined, () => store(count))
+  const before = process.memoryUsage.rss()
+  await step('K2 first count', undefined, () => deadLetters.count())
+  await step('K2 count', 200, () => deadLetters.count())
+  for (const order of ['oldest', 'newest'] as const) {
+    const pageOf = (cursor?: string) =>
+      deadLetters.list({ limit: 50, order, ...(cursor !== undefined && { cursor }) })
+    const first = await step(`K2 first page, ${order} first`, 500, () => pageOf())
+    await step(`K2 next page, ${order} first`, 500, () => pageOf(first.cursor))
+    let cursor: string | undefined
+    for (let seen = 0; seen < count - 100; ) {
+      const size = Math.min(1000, count - 100 - seen)
+      const page = await deadLetters.list({ limit: size, order, ...(cursor !== undefined && { cursor }) })
+      seen += page.deadLetters.length
+      cursor = page.cursor
+    }
+    await step(`K2 one of the last pages, ${order} first`, 500, () => pageOf(cursor))
+  }
+  await step('K2 summary', 15_000, () => deadLetters.summary())
+  await answersMeanwhile(bus, busOf('other'))
+  await step('K2 purge', 20_000, () => deadLetters.purge({}))
+  const grownMB = Math.round((process.memoryUsage.rss() - before) / 1024 / 1024)
+  report('K2 growth of memory', { grownMB }, grownMB <= MAX_GROWTH_MB)
 }

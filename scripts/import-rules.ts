@@ -90,6 +90,7 @@ export const rules: Readonly<Record<string, Rule>> = {
       ...[
         'errors.ts',
         'redaction.ts',
+        'kit/counted.ts',
         'kit/spelling.ts',
         'cli-config.ts',
         'create-event-bus.ts',

@@ -1,3 +1,4 @@
+import { counted } from '../kit/counted.ts'
 import {
   durationMs,
   durationMsOrInfinity,
@@ -131,14 +132,24 @@ export function busHealth(facts: HealthFacts, limits: Required<HealthOptions>): 
       // A handler's error can hold anything.
       ...(lastError === undefined ? {} : { detail: readable(`${lastError.name}: ${lastError.message}`) }),
     },
-    lag: measured(lag, limits.maxLag, 'messages wait'),
-    oldestUnsettledMs: measured({ value: oldestUnsettledMs }, limits.maxUnsettledMs, 'ms unsettled'),
-    deadLetters: measured(deadLetters, limits.maxDeadLetters, 'dead letters wait'),
-    waiting: measured(waiting, limits.maxWaiting, 'events wait for a later attempt'),
+    lag: measured(lag, limits.maxLag, (count) => counted(count, 'message waits', 'messages wait')),
+    oldestUnsettledMs: measured(
+      { value: oldestUnsettledMs },
+      limits.maxUnsettledMs,
+      (ms) => `${ms} ms unsettled`,
+    ),
+    deadLetters: measured(deadLetters, limits.maxDeadLetters, (count) =>
+      counted(count, 'dead letter waits', 'dead letters wait'),
+    ),
+    waiting: measured(
+      waiting,
+      limits.maxWaiting,
+      (count) => `${counted(count, 'event waits', 'events wait')} for a later attempt`,
+    ),
     oldestWaitingMs: measured(
       oldestWaitingMs,
       limits.maxWaitingMs,
-      'ms since the first failure of an event that waits',
+      (ms) => `${ms} ms since the first failure of an event that waits`,
     ),
   }
   return { status: worst(Object.values(checks).map((check) => check.status)), checks }
@@ -172,12 +183,12 @@ function consumingCheck({ isConsuming, idleReason }: HealthFacts): HealthCheck {
 function measured(
   answer: ProbeAnswer<number | undefined> | undefined,
   limit: number,
-  what: string,
+  describe: (value: number) => string,
 ): MeasuredCheck {
   if (answer === undefined) return { status: 'up', value: undefined }
   if ('error' in answer)
     return { status: 'degraded', value: undefined, detail: readable(answer.error.message) }
   const { value } = answer
   if (value === undefined || value <= limit) return { status: 'up', value }
-  return { status: 'degraded', value, detail: `${value} ${what}, more than ${limit}` }
+  return { status: 'degraded', value, detail: `${describe(value)}, more than ${limit}` }
 }

@@ -64,12 +64,20 @@ export interface BusTarget extends ConfiguredBus {
   readonly events: readonly string[]
 }
 
+/** A bus with what names it for a person. */
+export interface GivenBus extends BusTarget {
+  /** What names the same bus on another command line, without a password. */
+  readonly words: readonly string[]
+  /** The URL without a password, for other tools: itself, a variable of the environment, or `<url>`. */
+  readonly shownUrl: string
+}
+
 export interface StoreTarget extends ConfiguredStore {
   readonly events: readonly string[]
 }
 
 /** Flag before environment before file. @throws UsageError if no bus is named, or several could be meant. */
-export async function busTarget({ url, options, terminal }: BusInvocation): Promise<BusTarget> {
+export async function busTarget({ url, options, terminal }: BusInvocation): Promise<GivenBus> {
   const config = await loadConfig(
     terminal.workingDirectory,
     options.config ?? terminal.environment['EVENTSPINE_CONFIG'],
@@ -81,7 +89,35 @@ export async function busTarget({ url, options, terminal }: BusInvocation): Prom
   const target = found === undefined ? { url: given ?? '', name: undefined } : { ...found[1], name: found[0] }
   rememberCredentials(target.url)
   const prefix = options.prefix === undefined ? {} : { prefix: options.prefix }
-  return { ...target, options: { ...found?.[1].options, ...prefix }, events }
+  const shown = shownUrl({ url, options, terminal })
+  return {
+    ...{ ...target, options: { ...found?.[1].options, ...prefix }, events },
+    ...{ words: wordsFor(url ?? options.url, options), shownUrl: shown },
+  }
+}
+
+function shownUrl({ url, options, terminal }: BusInvocation): string {
+  const visible = url ?? options.url
+  if (visible !== undefined) return isSecret(visible) ? '<url>' : visible
+  const isVariable = options['url-file'] === undefined && options.bus === undefined
+  return isVariable && terminal.environment['EVENTSPINE_URL'] !== undefined ? '"$EVENTSPINE_URL"' : '<url>'
+}
+
+/** The environment names the bus for the next command, too. */
+function wordsFor(
+  visible: string | undefined,
+  { prefix, config, bus, 'url-file': file }: BusInvocation['options'],
+): readonly string[] {
+  const url = visible === undefined ? [] : [isSecret(visible) ? '<url>' : visible]
+  const named = Object.entries({ prefix, config, bus, 'url-file': file }).flatMap(([name, value]) =>
+    value === undefined ? [] : [`--${name}`, value],
+  )
+  return [...url, ...named].map((word) => (/^[\w@%+=:,./<>-]+$/.test(word) ? word : `'${word}'`))
+}
+
+/** A URL of Kafka has its credentials in its parameters. */
+function isSecret(url: string): boolean {
+  return url.includes('@') || url.includes('?')
 }
 
 /** Where a command looked, for a line that says that nothing is there. */

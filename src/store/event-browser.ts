@@ -1,5 +1,6 @@
 import type { BrowsedEvent, BrowseQuery, FindOptions, OpenScan } from '../browsing/index.ts'
 import type { DomainEvent } from '../events/index.ts'
+import { checkPlace, NUMBERED } from '../kit/places.ts'
 import type { EventFeed, StoredEvent } from './event-store.ts'
 
 /** Positions that one read covers. */
@@ -42,6 +43,7 @@ export class EventBrowser {
       correlationId,
     }
     return async ({ from, direction }) => {
+      checkPlace('browse: from', from, (text) => NUMBERED.test(text))
       const head = await this.#feed.headPosition()
       const isForward = direction === 'forward'
       const at = await this.#positionOf(from, head, isForward)

@@ -1,3 +1,4 @@
+import { counted } from '../kit/counted.ts'
 import { type HealthStatus, worst } from '../observability/health-status.ts'
 import type { EventStoreHealth } from '../store/index.ts'
 import type { SubscriptionProblem } from './subscription-monitor.ts'
@@ -86,7 +87,7 @@ export function problemsOf(
   const ofState = STATE_PROBLEMS[state]
   return [
     ...(ofState === undefined ? [] : [ofState]),
-    ...(retrying === 0 ? [] : [`retrying ${retrying} events`]),
+    ...(retrying === 0 ? [] : [`retrying ${counted(retrying, 'event')}`]),
     ...(head === undefined ? ['the event store does not answer'] : []),
     ...(head !== undefined && position > head ? ['the checkpoint is ahead of the event store'] : []),
     ...troubles,

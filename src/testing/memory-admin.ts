@@ -1,4 +1,4 @@
-import { ConfigError } from '../errors.ts'
+import { checkPlace, NUMBERED } from '../kit/index.ts'
 import type {
   EventPlace,
   GroupInfo,
@@ -35,8 +35,7 @@ export class MemoryAdmin implements TransportAdmin {
 
   async seek(name: string, to: Date | string, isDryRun: boolean): Promise<SeekOutcome> {
     if (this.#broker.isDown) return unreachable()
-    if (typeof to === 'string' && to !== 'first' && to !== 'last' && !/^\d+$/.test(to))
-      throw new ConfigError('admin.seek', [`to must be 'first', 'last', a Date, or a position, got ${to}`])
+    checkPlace('admin.seek: to', to, (text) => NUMBERED.test(text))
     const log = this.#broker.messages(0)
     const start = startIn(log, to, true)
     const isMoved = !isDryRun && this.#broker.membersOf(name).size === 0
@@ -50,8 +49,8 @@ export class MemoryAdmin implements TransportAdmin {
     return Promise.resolve(names.map((name) => groupProgress(this.#broker.stateOf(name), name, place)))
   }
 
-  scan(request: ScanRequest): Promise<MessageScan> {
-    return this.#broker.isDown ? unreachable() : Promise.resolve(scanLog(this.#broker, request))
+  async scan(request: ScanRequest): Promise<MessageScan> {
+    return this.#broker.isDown ? unreachable() : scanLog(this.#broker, request)
   }
 
   follow(_aggregateId: string | undefined, signal: AbortSignal): Promise<MessageScan> {

@@ -1,3 +1,4 @@
+import { checkPlace, NUMBERED } from '../kit/index.ts'
 import type { MessageScan, ScannedMessage, ScanRequest } from '../transport/index.ts'
 import type { MemoryBroker } from './memory-broker.ts'
 import type { StoredMessage } from './memory-message.ts'
@@ -7,6 +8,7 @@ const PAGE = 100
 
 /** Reads a range of the broker's log. */
 export function scanLog(broker: MemoryBroker, { from, direction }: ScanRequest): MessageScan {
+  checkPlace('browse: from', from, (text) => NUMBERED.test(text))
   const log = broker.messages(0)
   const isForward = direction === 'forward'
   const at = startIn(log, from, isForward)

@@ -1,4 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises'
+import { wrongCursor } from '../kit/index.ts'
 import type {
   Consumption,
   DeadLetterStore,
@@ -246,16 +247,18 @@ function groupTypesOf(broker: MemoryBroker, group: string): GroupTypeStore {
 function deadLettersOf(broker: MemoryBroker, waiting: WaitingStore): DeadLetterStore {
   const find = (id: string) => broker.deadLetters().find((letter) => letter.id === id)
   return {
-    list: (limit, cursor, listing) => {
+    list: async (limit, cursor, listing) => {
+      if (cursor !== undefined && !/^\d{1,15}-[0-9a-f]{4}$/.test(cursor)) throw wrongCursor(cursor)
       const { order, matches, maxScanned } = listing ?? { order: 'oldest', matches: () => true }
       const all = order === 'oldest' ? broker.deadLetters() : broker.deadLetters().toReversed()
-      const start = cursor === undefined ? 0 : all.findIndex(({ id }) => id === cursor) + 1
-      const window = all.slice(start, maxScanned === undefined ? undefined : start + maxScanned)
+      const start = cursor === undefined ? 0 : all.findIndex(isBehind(cursor, order))
+      const window =
+        start < 0 ? [] : all.slice(start, maxScanned === undefined ? undefined : start + maxScanned)
       const found = window.filter(matches)
       const letters = found.slice(0, limit)
       const isFull = found.length > limit
-      const isMore = isFull || start + window.length < all.length
-      return Promise.resolve({ letters, cursor: isMore ? (isFull ? letters : window).at(-1)?.id : undefined })
+      const isMore = isFull || (start >= 0 && start + window.length < all.length)
+      return { letters, cursor: isMore ? (isFull ? letters : window).at(-1)?.id : undefined }
     },
     sweep: async (visit, options) => {
       const run = new SweepRun(visit, options, async (actions) => {
@@ -285,4 +288,10 @@ function deadLettersOf(broker: MemoryBroker, waiting: WaitingStore): DeadLetterS
       return Promise.resolve(removed.length)
     },
   }
+}
+
+/** True for letters that follow a cursor. The ids of the broker start with ascending numbers. */
+function isBehind(cursor: string, order: 'oldest' | 'newest'): (letter: StoredDeadLetter) => boolean {
+  const at = Number.parseInt(cursor, 10)
+  return ({ id }) => (order === 'oldest' ? Number.parseInt(id, 10) > at : Number.parseInt(id, 10) < at)
 }

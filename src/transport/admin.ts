@@ -48,11 +48,6 @@ export interface SeekOutcome {
   readonly isMoved: boolean
 }
 
-/** For a `ConfigError` of a seek. */
-export function wrongPlace(to: string): string {
-  return `to must be 'first', 'last', a Date, or the position of an event, got ${JSON.stringify(to)}`
-}
-
 /** A range of the log to read. */
 export interface ScanRequest {
   /** `'first'`, `'last'`, a time, or the position of a message, which is left out. */
@@ -109,6 +104,7 @@ export interface TransportAdmin {
   seek(group: string, to: Date | string, isDryRun: boolean): Promise<SeekOutcome>
   /**
    * Opens a range of the log, which ends at the present end. Reading it changes nothing on the broker.
+   * @throws ConfigError for a text that is no position.
    * @throws HistoryUnavailableError if the broker does not keep what was consumed. @throws ConnectionError
    */
   scan(request: ScanRequest): Promise<MessageScan>

@@ -82,6 +82,7 @@ export interface DeadLetterStore {
   /**
    * Lists dead letters, by default all, oldest first. Reading changes nothing.
    * @param listing - with a cursor, the listing of the page before.
+   * @throws ConfigError for a cursor that no such list returns.
    */
   list(limit: number, cursor: string | undefined, listing?: DeadLetterListing): Promise<DeadLetterPage>
   get(id: string): Promise<StoredDeadLetter | undefined>

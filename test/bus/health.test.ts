@@ -106,7 +106,7 @@ it('measures lag, age and dead letters, which degrade it beyond the limits given
     checks: {
       lag: { status: 'degraded', value: 2, detail: '2 messages wait, more than 1' },
       oldestUnsettledMs: { status: 'degraded' },
-      deadLetters: { status: 'degraded', detail: '1 dead letters wait, more than 0' },
+      deadLetters: { status: 'degraded', detail: '1 dead letter waits, more than 0' },
     },
   })
 })

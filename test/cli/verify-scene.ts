@@ -1,4 +1,7 @@
-import { expect } from 'vitest'
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { fileURLToPath } from 'node:url'
+import { expect, onTestFinished } from 'vitest'
 import { run } from '../../src/cli/run.ts'
 import { paced } from '../support/pace.ts'
 import { waitFor } from '../support/wait-for.ts'
@@ -94,4 +97,47 @@ export async function cleansUpAfterCtrlC(broker: VerifiedBroker): Promise<void> 
 
   expect([await result, lines, messages.at(-1)]).toEqual([130, [], 'interrupted'])
   await expectNothingOn(broker)
+}
+
+/** The run is killed with all that it has on the broker, which the next command removes. */
+export async function removesWhatAKilledRunHasLeft(broker: VerifiedBroker): Promise<void> {
+  const program = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url))
+  const args = ['--disable-warning=ExperimentalWarning', program, 'verify', broker.url, '--prefix', PREFIX]
+  const child = spawn(process.execPath, args, { stdio: ['ignore', 'ignore', 'pipe'] })
+  onTestFinished(() => void child.kill('SIGKILL'))
+  let output = ''
+  child.stderr.on('data', (chunk: Buffer) => {
+    output += String(chunk)
+  })
+  await waitFor(() => output.includes('fault 1'), { timeoutMs: START_MS })
+  child.kill('SIGKILL')
+  await once(child, 'close')
+  const [, prefix = ''] = /verify --clean (\S+) after a crash/.exec(output) ?? []
+  const left = async () => (await broker.names()).filter((name) => name.includes(prefix))
+  expect(await left()).not.toEqual([])
+
+  await expect(clean(broker, PREFIX)).resolves.toMatchObject({ code: 2 })
+  await expect(clean(broker, prefix)).resolves.toMatchObject({
+    code: 2,
+    messages: [expect.stringContaining(`remove all names of the run ${prefix}. Nothing was done: add --yes`)],
+  })
+  expect(await clean(broker, prefix, '--yes')).toEqual({
+    code: 0,
+    messages: [`removed what the run ${prefix} had left`],
+  })
+
+  // Those of RabbitMQ that nobody can list expire.
+  const isLasting = (name: string) => !/\.attempts\.|\.types\./.test(name)
+  expect((await left()).filter(isLasting)).toEqual([])
+}
+
+async function clean({ url }: VerifiedBroker, prefix: string, ...args: readonly string[]) {
+  const messages: string[] = []
+  const code = await run(['verify', url, '--clean', prefix, ...args], {
+    out: async () => undefined,
+    err: (text) => void messages.push(text),
+    ...{ columns: undefined, hasColor: false, ask: undefined, environment: {}, workingDirectory: '/' },
+    interrupted: new AbortController().signal,
+  })
+  return { code, messages }
 }

@@ -114,7 +114,7 @@ it('finds planted faults with diagnose, and leaves the cluster as it was', async
     {
       ...{ check: 'kafka-topic', level: 'fault' },
       text: `The topic ${topic} does not exist, and createTopics is false.`,
-      remedy: expect.stringContaining(`--create --topic ${topic}`),
+      remedy: `kafka-topics.sh --bootstrap-server ${server} --create --topic ${topic} --partitions 3`,
     },
   ])
 
@@ -149,7 +149,8 @@ it('finds planted faults with diagnose, and leaves the cluster as it was', async
   expect(await problemsOf(createBus({ topicPrefix }))).toMatchObject([
     {
       ...{ check: 'kafka-replicas', level: 'fault' },
-      text: 'Only 1 replicas are in sync, and min.insync.replicas is 2: publishes fail.',
+      text: 'Only 1 replica is in sync, and min.insync.replicas is 2: publishes fail.',
+      remedy: `Start the missing brokers, or lower it: kafka-configs.sh --bootstrap-server ${server} --alter --topic ${topic} --add-config min.insync.replicas=1`,
     },
     { check: 'groups', text: `Nobody consumes for the group ${topicPrefix}, and 0 events wait for it.` },
     { check: 'groups', text: `The group ${topicPrefix} has 1 dead letter.` },

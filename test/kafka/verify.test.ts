@@ -3,6 +3,7 @@ import {
   cleansUpAfterCtrlC,
   findsNothing,
   findsWhatTheBrokerLoses,
+  removesWhatAKilledRunHasLeft,
   runsAll,
   VERIFY_MS,
   type VerifiedBroker,
@@ -33,3 +34,9 @@ it('verify finds nothing, and leaves nothing behind', () => findsNothing(broker(
 if (runsAll) it('verify finds events that Kafka has lost', () => findsWhatTheBrokerLoses(broker()), VERIFY_MS)
 
 it('verify cleans up after Ctrl-C', () => cleansUpAfterCtrlC(broker()), VERIFY_MS)
+
+it(
+  'verify --clean removes what a killed run has left',
+  () => removesWhatAKilledRunHasLeft(broker()),
+  VERIFY_MS,
+)

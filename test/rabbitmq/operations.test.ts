@@ -2,6 +2,7 @@ import { inspect } from 'node:util'
 import { afterAll, expect, it } from 'vitest'
 import { type Finding, PublishError } from '../../src/index.ts'
 import { launchBroker } from '../brokers/launch-broker.ts'
+import { wordsOf } from '../cli/words.ts'
 import { shell } from '../redis/shell.ts'
 import { OrderCreated, orderCreated } from '../support/order-events.ts'
 import { paced } from '../support/pace.ts'
@@ -188,7 +189,14 @@ it('finds planted faults with doctor, and leaves the broker as it was', async ()
       { check: 'groups', level: 'warning' },
     ],
   ])
-  expect(conflicts.problems[0]?.remedy).toMatch(/^Use the same options or another name/)
+  expect(conflicts.problems.map(({ remedy }) => remedy)).toMatchObject([
+    `Use the same options or another name, or delete it: rabbitmqadmin -V '/' delete exchange 'name=${other}'`,
+    `Use the same options or another name, or delete it: rabbitmqctl delete_queue -p '/' '${other}.billing'`,
+    expect.stringMatching(new RegExp(`eventspine groups delete 'billing' ${rabbitmqUrl} --prefix ${other}$`)),
+  ])
+  const [, command = ''] = /rabbitmqctl (.*)$/.exec(conflicts.problems[1]?.remedy ?? '') ?? []
+  await ctl(...wordsOf(command))
+  expect(await ctl('list_queues', 'name')).not.toContain(`${other}.billing\n`)
 })
 
 it('finds missing rights, refused logins and an alarm with doctor', async () => {
@@ -214,6 +222,9 @@ it('finds missing rights, refused logins and an alarm with doctor', async () => 
       `The user has no right to read ${exchangeName}.billing.dlq.`,
     ],
   ])
+  const [, command = ''] = /rabbitmqctl (.*)$/.exec(problems[0]?.remedy ?? '') ?? []
+  await ctl(...wordsOf(command))
+  expect((await examine(exchangeName, url.href, '--group', 'billing')).problems).toEqual([])
   url.password = 'canary-78'
   const refused = await examine(exchangeName, url.href)
   expect([refused.code, refused.problems]).toMatchObject([
@@ -235,6 +246,20 @@ it('finds missing rights, refused logins and an alarm with doctor', async () => 
       { check: 'rabbitmq-rights', level: 'unknown' },
     ],
   ])
+
+  await ctl('set_disk_free_limit', '100000GB')
+  const full = await examine(exchangeName).finally(() => ctl('set_disk_free_limit', '50MB'))
+  expect([full.code, full.problems]).toMatchObject([
+    5,
+    [
+      {
+        ...{ check: 'rabbitmq-alarm', level: 'fault', text: 'The broker accepts no publishes: low on disk.' },
+        remedy: 'Free memory or disk of the broker: rabbitmqctl status',
+      },
+      { check: 'rabbitmq-rights', level: 'unknown' },
+    ],
+  ])
+  await until('the end of the alarm', async () => (await examine(exchangeName)).code === 0)
 })
 
 it('leaves no queue and no exchange of a deleted group, but those of its dead letters', async () => {

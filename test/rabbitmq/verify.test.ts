@@ -6,6 +6,7 @@ import {
   cleansUpAfterCtrlC,
   findsNothing,
   findsWhatTheBrokerLoses,
+  removesWhatAKilledRunHasLeft,
   runsAll,
   VERIFY_MS,
   type VerifiedBroker,
@@ -53,3 +54,5 @@ if (runsAll) {
 }
 
 it('verify cleans up after Ctrl-C', () => cleansUpAfterCtrlC(broker), VERIFY_MS)
+
+it('verify --clean removes what a killed run has left', () => removesWhatAKilledRunHasLeft(broker), VERIFY_MS)

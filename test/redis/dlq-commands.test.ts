@@ -144,16 +144,57 @@ it('archives to a file that import stores on another broker, and purges with a c
 
 it('has examples that run', async () => {
   const { run, folder, bus } = await sceneWithLetters()
-  const [letter] = (await bus.deadLetters.list()).deadLetters
+  const [letter, replayed] = (await bus.deadLetters.list()).deadLetters
   const support = new URL('../support/order-events.ts', import.meta.url)
   writeFileSync(join(folder, 'events.mjs'), `export { OrderCreated } from ${JSON.stringify(support.href)}\n`)
   writeFileSync(join(folder, 'letters.jsonl'), (await run('dlq', 'export')).stdout)
-  const examples = examplesOf('dlq').map((line) =>
-    line.replace('1700000000000-0', letter?.id ?? '').replace('events.mjs', join(folder, 'events.mjs')),
-  )
-  expect(examples).toHaveLength(9)
+  const examples = examplesOf('dlq').map((line) => {
+    const { id = '' } = (line.startsWith('dlq replay') ? replayed : letter) ?? {}
+    return line.replace('1700000000000-0', id).replace('events.mjs', join(folder, 'events.mjs'))
+  })
+  expect(examples).toHaveLength(11)
   for (const example of examples) {
     const { code, stderr } = await run(...wordsOf(example))
     expect([example, code, stderr]).toEqual([example, 0, expect.anything()])
   }
+})
+
+it('leads an operator from an order to the handler that failed, and to its replay', async () => {
+  const { run, bus, state } = await sceneWithLetters()
+  const [first] = (await bus.deadLetters.list()).deadLetters
+  const { aggregateId = '' } = first ?? {}
+
+  const help = await run('dlq', 'list', '--help')
+  expect(help.stdout).toContain("--filter 'aggregate:Order-7'")
+  const listed = await run('dlq', 'list', '--filter', `aggregate:${aggregateId}`)
+  const [, id = ''] = / (\d+-\d+) /.exec(listed.stdout) ?? []
+  const shown = await run('dlq', 'show', id)
+  expect(shown.stdout).toMatch(/^errorMessage +\S/m)
+  expect(shown.stdout).toMatch(/^lastFailedAt +\d{4}-\d\d-\d\dT/m)
+  const [, command = ''] = /once its cause is fixed: eventspine (.*)$/.exec(shown.stderr) ?? []
+  state.isFixed = true
+  const words = wordsOf(command).slice(0, 3)
+  expect(words).toEqual(['dlq', 'replay', id])
+  expect(await run(...words, '--yes')).toMatchObject({ code: 0, stderr: 'replayed 1 dead letter' })
+
+  await waitFor(() => state.handled.length === 1)
+  const [, eventId = ''] = /^eventId +(\S+)$/m.exec(shown.stdout) ?? []
+  expect((await run('explain', eventId)).stdout).toMatch(/^billing +done /m)
+  expect(await run('dlq', 'list', '--filter', `aggregate:${aggregateId}`, '--limit', '1')).toMatchObject({
+    stdout: expect.not.stringContaining(id),
+  })
+})
+
+it('says where it has looked if no dead letter matches, and refuses a wrong cursor', async () => {
+  const { run } = shell(inject('redisUrl'), 'no-such-prefix')
+
+  expect((await run('dlq', 'list')).stderr).toBe('no dead letter matches under the prefix no-such-prefix')
+  expect(await run('dlq', 'list', '--cursor', 'nonsense')).toMatchObject({
+    code: 2,
+    stderr: expect.stringMatching(/cursor must be that of the previous page/),
+  })
+  expect(await run('events', '--from', 'nonsense')).toMatchObject({
+    code: 2,
+    stderr: expect.stringMatching(/from must be 'first', 'last', a Date, or the position of an event/),
+  })
 })

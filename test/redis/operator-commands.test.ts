@@ -120,7 +120,7 @@ it('pauses and resumes a group in all processes, and moves one without members',
   const { position } = JSON.parse(to)
   expect(await run('seek', 'reports', '--to', position, '--dry-run')).toMatchObject({
     ...{ code: 0, stdout: '' },
-    stderr: 'would move the group reports, which gets 1 events',
+    stderr: 'would move the group reports, which gets 1 event',
   })
   const moved = await run('seek', 'reports', '--to', position, '--yes', '--json')
   expect(JSON.parse(moved.stdout)).toEqual({ version: 1, group: 'reports', events: 1, isMoved: true })
@@ -137,7 +137,7 @@ it('lists, finds and filters past events', async () => {
   const listed = await run('events', '--from', 'first', '--json')
   const found = listed.stdout.split('\n').map((line) => JSON.parse(line))
   expect(found.map(({ eventId }) => eventId)).toEqual(events.map(({ eventId }) => eventId))
-  expect(listed.stderr).toBe('2 events match, 2 of 2 were read')
+  expect(listed.stderr).toBe('2 events match, 2 of 2 read')
   expect(found[0]).toMatchObject({ version: 1, eventType: 'OrderCreated', aggregateId: 'o-1' })
 
   const filtered = await run('events', '--reverse', '--filter', 'type:OrderShipped aggregate:o-1')
@@ -151,7 +151,7 @@ it('lists, finds and filters past events', async () => {
   expect(shown.stdout).toMatch(/^body +\{.*"customer/m)
   expect(await run('event', 'nowhere')).toMatchObject({
     code: 4,
-    stderr: 'There is no event "nowhere": 0 events match, 2 of 2 were read.',
+    stderr: 'There is no event "nowhere": 0 events match, 2 of 2 read.',
   })
   expect(await run('events', '--filter', 'agregate:o-1')).toMatchObject({
     code: 2,
@@ -179,10 +179,7 @@ it('explains what each group has done with an event, and shows the tree of its c
   await waitFor(async () => (await bus.deadLetters.count()) === 1)
 
   const explained = await run('explain', eventId)
-  expect([explained.code, explained.stderr]).toEqual([
-    0,
-    '2 events were caused by it: 4 of 4 events were read',
-  ])
+  expect([explained.code, explained.stderr]).toEqual([0, '2 events were caused by it: events read: 4 of 4'])
   expect(explained.stdout).toMatch(/^event +OrderCreated of Order o-1$/m)
   expect(explained.stdout).toMatch(/^published +\S+Z, \d+ s ago, position \d+-\d+$/m)
   expect(explained.stdout).toMatch(/^GROUP +STATE +ATTEMPTS +CONSUMER +DETAIL$/m)
@@ -205,7 +202,7 @@ it('explains what each group has done with an event, and shows the tree of its c
   })
   expect(await run('explain', 'nowhere')).toEqual({
     ...{ code: 4, stdout: '' },
-    stderr: 'There is no trace of an event "nowhere": 4 of 4 events were read.',
+    stderr: 'There is no trace of an event "nowhere": events read: 4 of 4.',
   })
 
   const traced = await run('trace', shipped.eventId)

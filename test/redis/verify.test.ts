@@ -5,6 +5,7 @@ import {
   cleansUpAfterCtrlC,
   findsNothing,
   findsWhatTheBrokerLoses,
+  removesWhatAKilledRunHasLeft,
   VERIFY_MS,
   type VerifiedBroker,
 } from '../cli/verify-scene.ts'
@@ -34,6 +35,12 @@ it(
 it('verify finds events that Redis has lost', async () => findsWhatTheBrokerLoses(await broker()), VERIFY_MS)
 
 it('verify cleans up after Ctrl-C', async () => cleansUpAfterCtrlC(await broker()), VERIFY_MS)
+
+it(
+  'verify --clean removes what a killed run has left',
+  async () => removesWhatAKilledRunHasLeft(await broker()),
+  VERIFY_MS,
+)
 
 it(
   'verify runs the handlers of the manual page',

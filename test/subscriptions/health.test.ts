@@ -49,7 +49,7 @@ it('is degraded while an event is retried, and up after it has succeeded', async
   manager.subscribe({ name: 'flaky', handle }, { ...quick, maxRetries: Number.POSITIVE_INFINITY })
   manager.start()
   await waitFor(async () => (await manager.status())['flaky']?.retrying === 1)
-  expect((await manager.health()).subscriptions['flaky']?.problems).toContain('retrying 1 events')
+  expect((await manager.health()).subscriptions['flaky']?.problems).toContain('retrying 1 event')
 
   isFailing = false
   await manager.whenCaughtUp('flaky')

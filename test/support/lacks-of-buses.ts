@@ -23,6 +23,7 @@ export const LACKS = {
     presence: 'there is only one process',
     seeking: 'there is no group',
     deadLetters: 'the publisher still has the event',
+    replayLock: 'there is no dead letter queue',
     wire: 'events are passed on as objects',
     redelivery: inOneProcess,
     backpressure: '`publish` waits for the handlers, which limits its caller',
@@ -35,5 +36,8 @@ export const LACKS = {
     groupRate: 'the consumers of a queue share no clock and no counter',
     seeking: 'a queue forgets what its group has consumed',
   },
-  kafka: { groupRate: 'the members of a group share no clock and no counter' },
+  kafka: {
+    groupRate: 'the members of a group share no clock and no counter',
+    replayLock: 'a log has no lock; the calls of one process replay it once',
+  },
 } satisfies Record<string, Lacks>

@@ -876,6 +876,33 @@ const FAULTS: readonly Fault[] = [
     caughtBy: ['counts in the health of a group its own dead letters only'],
   },
   {
+    what: 'starts a list again for a cursor that it cannot read',
+    sabotage: ({ deadLetters }) => ({
+      deadLetters: pretendingStore(deadLetters, {
+        list: async (limit, cursor, listing) =>
+          deadLetters.list(limit, cursor, listing).catch(() => deadLetters.list(limit, undefined, listing)),
+      }),
+    }),
+    caughtBy: ['lists dead letters that match, the newest first if asked, and counts and groups them'],
+  },
+  {
+    what: 'stores a copy for each call that has found the dead letter',
+    sabotage: ({ deadLetters }, broker) => ({
+      deadLetters: pretendingStore(deadLetters, {
+        replay: async (id, request) => {
+          const letter = await deadLetters.get(id)
+          if (letter === undefined || (await deadLetters.replay(id, request))) return letter !== undefined
+          broker.publishRaw(letter.message)
+          return true
+        },
+      }),
+    }),
+    caughtBy: [
+      'replays a dead letter once if one bus is asked several times at once',
+      'replays a dead letter once if two processes do it at the same time',
+    ],
+  },
+  {
     what: 'replays to all groups and handlers',
     sabotage: ({ deadLetters }, broker) => ({
       deadLetters: pretendingStore(deadLetters, {

@@ -1,4 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises'
+import { counted } from '../../kit/counted.ts'
 import { GroupStillRunningError } from '../errors.ts'
 import type { ConsumerInfo } from '../presence/report.ts'
 
@@ -41,13 +42,15 @@ async function obstaclesOf({
   const obstacles = reporting.filter(({ paused, running }) => !paused || running > 0).map(describe)
   if (obstacles.length > 0) return obstacles
   const silent = (await countMembers()) - (staysInGroup ? reporting.length : 0)
-  return silent > 0 ? [`${silent} of its members do not report themselves`] : []
+  return silent > 0
+    ? [`${silent} of its members ${silent === 1 ? 'does not report itself' : 'do not report themselves'}`]
+    : []
 }
 
 function describe({ name, host, pid, paused, running, oldestInFlightMs, lastSeenAt }: ConsumerInfo): string {
   const seenS = Math.max(0, Math.round((Date.now() - lastSeenAt.getTime()) / 1000))
   const age =
     oldestInFlightMs === undefined ? '' : `, the oldest for ${Math.round(oldestInFlightMs / 1000)} s`
-  const state = paused ? `handles ${running} events${age}` : 'has not noticed the pause'
+  const state = paused ? `handles ${counted(running, 'event')}${age}` : 'has not noticed the pause'
   return `${name} (host ${host}, process ${pid}) ${state}, as it reported ${seenS} s ago`
 }

@@ -1,4 +1,5 @@
 import { EventspineError, sentence, toError } from '../../errors.ts'
+import { counted } from '../../kit/counted.ts'
 import type { GroupInfo } from '../../transport/admin.ts'
 import { type Check, type Problem, type TransportCheckup, warning } from '../../transport/checkup.ts'
 import type { Finding } from '../finding.ts'
@@ -66,15 +67,15 @@ function groupProblems(groups: readonly GroupInfo[]): readonly Problem[] {
       ? []
       : [
           warning(
-            `Nobody consumes for the group ${name}, and ${lag ?? 'an unknown number of'} events wait for it.`,
-            `Start a consumer, or remove the group: eventspine groups delete ${name}`,
+            `Nobody consumes for the group ${name}, and ${lag === undefined ? 'an unknown number of events wait' : counted(lag, 'event waits', 'events wait')} for it.`,
+            `Start a consumer, or remove the group: eventspine groups delete '${name}'`,
           ),
         ]),
     ...(deadLetters === 0
       ? []
       : [
           warning(
-            `The group ${name} has ${deadLetters} dead letter${deadLetters === 1 ? '' : 's'}.`,
+            `The group ${name} has ${counted(deadLetters, 'dead letter')}.`,
             `Look at their errors, and replay them: eventspine dlq summary --filter 'group:${name}'`,
           ),
         ]),

@@ -1,4 +1,5 @@
 import { JsonCodec } from '../../codec/index.ts'
+import { checkPlace, NUMBERED } from '../../kit/places.ts'
 import type {
   GroupInfo,
   MessageScan,
@@ -41,6 +42,7 @@ export class RingAdmin implements TransportAdmin {
   }
 
   async scan({ from, direction }: ScanRequest): Promise<MessageScan> {
+    checkPlace('browse: from', from, (text) => NUMBERED.test(text))
     const isForward = direction === 'forward'
     const kept = (await this.#needed()).from(0)
     const at = startIn(kept, from, isForward)

@@ -43,7 +43,10 @@ const list = defineCommand({
     cursor: { value: '<cursor>', about: 'the cursor of the page before', read: text },
     json,
   },
-  examples: [`dlq list redis://localhost --filter 'group:billing since:2h'`],
+  examples: [
+    `dlq list redis://localhost --filter 'aggregate:Order-7'`,
+    `dlq list redis://localhost --filter 'group:billing since:2h'`,
+  ],
   run: async ({ options, url, terminal }) => {
     const { withDlq, listLetters } = await import('../dlq/index.ts')
     const { order, limit, cursor, filter = {} } = options
@@ -98,7 +101,10 @@ const replay = defineCommand({
     group: { value: '<group>', about: 'replay to this group instead', read: text },
     handler: { value: '<name>', about: 'replay to this handler instead', read: text, isList: true },
   },
-  examples: [`dlq replay redis://localhost --filter 'group:billing error:TypeError' --rate 50/s --dry-run`],
+  examples: [
+    'dlq replay 1700000000000-0 redis://localhost --yes',
+    `dlq replay redis://localhost --filter 'group:billing error:TypeError' --rate 50/s --dry-run`,
+  ],
   run: async ({ options, words, url, terminal }) => {
     const { withDlq, replayLetters, changeSettings } = await import('../dlq/index.ts')
     const settings = {

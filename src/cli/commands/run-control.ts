@@ -1,3 +1,4 @@
+import { counted } from '../../kit/counted.ts'
 import { confirmed } from '../confirm.ts'
 import { actorOf } from '../dlq/context.ts'
 import { EXIT, type ExitCode, UsageError } from '../exit-code.ts'
@@ -57,7 +58,7 @@ export async function seekGroup(
   if (to === undefined) throw new UsageError('--to is needed: first, last, a time or a position.')
   await using bus = await openBus(target)
   const { events } = await bus.admin.seek(name, to, { dryRun: true })
-  const what = `move the group ${name} to a place with ${events} events behind it`
+  const what = `move the group ${name} to a place with ${counted(events, 'event')} behind it`
   if (!isDryRun && !(await confirmed(settings, target, what))) {
     terminal.err('nothing was changed')
     return EXIT.failed
@@ -66,7 +67,7 @@ export async function seekGroup(
   if (isJson) await terminal.out(JSON.stringify({ version: 1, group: name, ...outcome }))
   else
     terminal.err(
-      `${isDryRun ? 'would move' : 'moved'} the group ${name}, which gets ${outcome.events} events`,
+      `${isDryRun ? 'would move' : 'moved'} the group ${name}, which gets ${counted(outcome.events, 'event')}`,
     )
   return EXIT.done
 }

@@ -1,32 +1,43 @@
 import { styleText } from 'node:util'
 import type { Finding } from '../../bus/index.ts'
+import { counted } from '../../kit/counted.ts'
 import { EXIT, type ExitCode } from '../exit-code.ts'
 import { createQuietBus } from '../open-bus.ts'
 import { plain } from '../table.ts'
-import type { BusTarget } from '../target.ts'
+import type { GivenBus } from '../target.ts'
 import type { Terminal } from '../terminal.ts'
 
 const COLORS = { ok: 'green', warning: 'yellow', fault: 'red', unknown: 'dim' } as const
 
 /** Prints each finding as it comes, a problem with its remedy. */
 export async function runDoctor(
-  target: BusTarget,
+  target: GivenBus,
   settings: { readonly group: string | undefined; readonly isJson: boolean; readonly terminal: Terminal },
 ): Promise<ExitCode> {
   const { group, isJson, terminal } = settings
   const options = { ...target.options, ...(group !== undefined && { consumerGroup: group }) }
   await using bus = createQuietBus({ ...target, options })
   const findings: Finding[] = []
-  for await (const finding of bus.admin.diagnose()) {
+  for await (const found of bus.admin.diagnose()) {
+    const finding = { ...found, remedy: complete(found.remedy, target) }
     findings.push(finding)
     if (!isJson) await terminal.out(lineOf(finding, terminal))
   }
   if (isJson) await terminal.out(JSON.stringify({ version: 1, findings }))
   const problems = findings.filter(isProblem)
   const open = findings.filter(({ level }) => level === 'unknown').length
-  terminal.err(`${findings.length} checks, ${problems.length} with problems, ${open} could not be made`)
+  terminal.err(
+    `${counted(findings.length, 'check')}, ${problems.length} with problems, ${open} could not be made`,
+  )
   if (problems.length === 0) return EXIT.done
   return problems.some(({ check }) => check === 'connection') ? EXIT.unreachable : EXIT.checkFailed
+}
+
+/** Names the bus in the commands of a remedy, which end it. */
+function complete(remedy: string | undefined, { words, shownUrl }: GivenBus): string | undefined {
+  return remedy
+    ?.replace(/\beventspine [a-z].*$/, (command) => [command, ...words].join(' '))
+    .replaceAll(' <url> ', ` ${shownUrl} `)
 }
 
 const isProblem = ({ level }: Finding) => level === 'fault' || level === 'warning'

@@ -1,5 +1,6 @@
 import type { BrowsedEvent, BrowseProgress, BrowseQuery, EventFilter } from '../../browsing/index.ts'
 import { EventRegistry } from '../../events/index.ts'
+import { counted } from '../../kit/counted.ts'
 import { EventBrowser } from '../../store/index.ts'
 import { bodyText } from '../body-text.ts'
 import { EXIT, type ExitCode, NotFoundError, UsageError } from '../exit-code.ts'
@@ -179,7 +180,9 @@ export class Progress {
     if (progress.ended !== undefined || Date.now() - this.#at < PROGRESS_MS) return
     this.#at = Date.now()
     const { scanned, total, matched } = progress
-    this.#terminal.err(`read ${scanned}${total === undefined ? '' : ` of ${total}`} events, ${matched} match`)
+    this.#terminal.err(
+      `events read: ${scanned}${total === undefined ? '' : ` of ${total}`}, matching: ${matched}`,
+    )
   }
 
   /** What the search has read, and how to continue it. */
@@ -187,6 +190,6 @@ export class Progress {
     const { scanned = 0, total, matched = 0, ended, position } = this.#last ?? {}
     const all = total === undefined || total < scanned ? '' : ` of ${total}`
     const rest = ended === 'end' || position === undefined ? '' : `; the next: --from=${plain(position)}`
-    return `${matched} events match, ${scanned}${all} were read${rest}`
+    return `${counted(matched, 'event matches', 'events match')}, ${scanned}${all} read${rest}`
   }
 }

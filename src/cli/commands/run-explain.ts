@@ -1,6 +1,7 @@
 import type { BrowsedEvent } from '../../browsing/index.ts'
 import type { EventExplanation, ExplainedGroup, SearchReport } from '../../bus/index.ts'
 import { ageOf } from '../../filter-line/index.ts'
+import { counted } from '../../kit/counted.ts'
 import { EXIT, type ExitCode, NotFoundError } from '../exit-code.ts'
 import { type Column, plain, tableOf } from '../table.ts'
 import type { Terminal } from '../terminal.ts'
@@ -61,10 +62,15 @@ async function print(found: EventExplanation, terminal: Terminal): Promise<void>
   else for (const line of headOf(published)) await terminal.out(line)
   if (groups.length > 0) await terminal.out(tableOf(groups, GROUPS, terminal))
   const others = deadLetters.filter(({ consumerGroup }) => consumerGroup === undefined)
-  if (others.length > 0) terminal.err(`${others.length} dead letters name no group: eventspine dlq list`)
+  if (others.length > 0)
+    terminal.err(
+      `${counted(others.length, 'dead letter names', 'dead letters name')} no group: eventspine dlq list`,
+    )
   if (caused.length > 0) await terminal.out(tableOf(caused, EVENTS, terminal))
   if (causedSearch !== undefined) {
-    terminal.err(`${caused.length} events were caused by it: ${searched(causedSearch)}`)
+    terminal.err(
+      `${counted(caused.length, 'event was', 'events were')} caused by it: ${searched(causedSearch)}`,
+    )
   }
 }
 
@@ -98,7 +104,7 @@ function detailsOf({ waits, deadLetters, settledHandlers, remark }: ExplainedGro
     ),
     ...deadLetters.map(({ id, handlerNames = [], errorName = '', errorMessage = '', ...letter }) => {
       const since = letter.firstFailedAt === undefined ? '' : ` since ${letter.firstFailedAt.toISOString()}`
-      const replays = letter.replayCount === 0 ? '' : `, replayed ${letter.replayCount} times`
+      const replays = letter.replayCount === 0 ? '' : `, replayed ${counted(letter.replayCount, 'time')}`
       return `${handlerNames.join(', ') || 'no handler'}: ${errorName}: ${errorMessage}${since}${replays}, dead letter ${id}`
     }),
     ...(settledHandlers.length === 0 ? [] : [`succeeded: ${settledHandlers.join(', ')}`]),
@@ -111,7 +117,7 @@ export function searched({ scanned, total, ended, remark }: SearchReport): strin
   if (remark !== undefined) return remark.replace(/\.$/, '')
   const all = total === undefined || total < scanned ? '' : ` of ${total}`
   const more = ended === 'maxScanned' ? ', the limit of --max-scanned' : ''
-  return `${scanned}${all} events were read${more}`
+  return `events read: ${scanned}${all}${more}`
 }
 
 function jsonOf({ published, groups, deadLetters, caused, ...others }: EventExplanation) {

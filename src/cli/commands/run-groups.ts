@@ -1,4 +1,5 @@
 import { ageOf } from '../../filter-line/index.ts'
+import { counted } from '../../kit/counted.ts'
 import type { GroupInfo, GroupPartition } from '../../transport/index.ts'
 import { confirmed } from '../confirm.ts'
 import { EXIT, type ExitCode } from '../exit-code.ts'
@@ -72,7 +73,7 @@ function excesses({ name, lag = 0, deadLetters }: GroupInfo, limits: Limits): re
   return [
     ...(lag > maxLag ? [`the lag of ${name} is ${lag}, the limit is ${maxLag}`] : []),
     ...(deadLetters > maxDeadLetters
-      ? [`${name} has ${deadLetters} dead letters, the limit is ${maxDeadLetters}`]
+      ? [`${name} has ${counted(deadLetters, 'dead letter')}, the limit is ${maxDeadLetters}`]
       : []),
   ]
 }
@@ -81,7 +82,7 @@ export async function deleteGroup(target: BusTarget, settings: ControlSettings):
   const { name, by, reason, isJson, terminal } = settings
   await using bus = await openBus(target)
   const { lag, inFlight = 0 } = await bus.admin.group(name)
-  const unhandled = lag === undefined ? 'its unhandled events' : `${lag + inFlight} unhandled events`
+  const unhandled = lag === undefined ? 'its unhandled events' : counted(lag + inFlight, 'unhandled event')
   if (!(await confirmed(settings, target, `delete the group ${name} with ${unhandled}`))) {
     terminal.err('nothing was deleted')
     return EXIT.failed

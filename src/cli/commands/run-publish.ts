@@ -6,6 +6,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { JsonCodec } from '../../codec/index.ts'
 import { toError } from '../../errors.ts'
 import { type DomainEvent, EventRegistry, GenericEvent } from '../../events/index.ts'
+import { counted } from '../../kit/counted.ts'
 import { EXIT, type ExitCode, UsageError } from '../exit-code.ts'
 import { loadEventClasses } from '../load-events.ts'
 import { openBus } from '../open-bus.ts'
@@ -53,7 +54,7 @@ export async function publishEvents(settings: PublishSettings): Promise<ExitCode
       await delay(startedAt + (count / ratePerSecond) * 1000 - performance.now())
     }
   }
-  terminal.err(`${isDryRun ? 'would publish' : 'published'} ${count} ${count === 1 ? 'event' : 'events'}`)
+  terminal.err(`${isDryRun ? 'would publish' : 'published'} ${counted(count, 'event')}`)
   return EXIT.done
 }
 

@@ -10,6 +10,7 @@ import {
   parseContract,
 } from '../../contract/index.ts'
 import { toError } from '../../errors.ts'
+import { counted } from '../../kit/counted.ts'
 import { EXIT, type ExitCode, UsageError } from '../exit-code.ts'
 import { loadEventClasses } from '../load-events.ts'
 import type { Terminal } from '../terminal.ts'
@@ -35,7 +36,7 @@ export async function writeSchema(options: SchemaOptions, { out, err }: Output):
   await writeAsyncApi(options, contract)
   const types = Object.keys(contract.events)
   if (isJson) await out(JSON.stringify({ file, events: types }))
-  else err(`wrote ${file} with ${types.length} events: ${types.join(', ')}`)
+  else err(`wrote ${file} with ${counted(types.length, 'event')}: ${types.join(', ')}`)
   return EXIT.done
 }
 

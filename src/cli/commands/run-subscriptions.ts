@@ -1,4 +1,5 @@
 import { ageOf } from '../../filter-line/index.ts'
+import { counted } from '../../kit/counted.ts'
 import { nearest } from '../../kit/spelling.ts'
 import { EXIT, type ExitCode, NotFoundError } from '../exit-code.ts'
 import { type OpenStores, openExistingStores } from '../open-stores.ts'
@@ -42,7 +43,7 @@ export async function listSubscriptions(settings: SubscriptionsSettings): Promis
     else await terminal.out(tableOf(lines, COLUMNS, terminal))
     const late = lines.filter(({ lag }) => lag > maxLag)
     for (const { name: one, lag } of late)
-      terminal.err(`${one} is ${lag} positions behind, the limit is ${maxLag}`)
+      terminal.err(`${one} is ${counted(lag, 'position')} behind, the limit is ${maxLag}`)
     return late.length === 0 ? EXIT.done : EXIT.checkFailed
   } finally {
     await stores.close()

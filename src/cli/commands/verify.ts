@@ -1,5 +1,6 @@
 import { duration, integer, text } from '../../filter-line/index.ts'
 import { defineCommand } from '../command.ts'
+import { UsageError } from '../exit-code.ts'
 import { busOptions } from '../target.ts'
 
 export const verify = defineCommand({
@@ -29,16 +30,32 @@ export const verify = defineCommand({
       read: duration,
       default: '60s',
     },
+    clean: {
+      value: '<prefix>',
+      about: 'only remove what a run has left that was killed, by the prefix that it printed',
+      read: runPrefix,
+    },
+    yes: { about: 'do not ask before --clean' },
     json: { about: 'print JSON' },
   },
   examples: ['verify redis://localhost --seconds 5 --seed 7', 'verify redis://localhost --seconds 1 --json'],
   run: async ({ options, url, terminal }) => {
-    const [{ busTarget }, { runVerify }] = await Promise.all([
+    const [{ busTarget }, { cleanUp, runVerify }] = await Promise.all([
       import('../target.ts'),
       import('../verify/run-verify.ts'),
     ])
-    const { prefix, ...others } = options
+    const { prefix, clean, yes: isYes, ...others } = options
     const target = await busTarget({ options: others, url, terminal })
-    return runVerify(target, { ...options, maxStallMs: options['max-stall'], isJson: options.json, terminal })
+    const { 'max-stall': maxStallMs, json: isJson } = options
+    const settings = { ...others, prefix: clean ?? prefix, maxStallMs, isJson, terminal }
+    return clean === undefined ? runVerify(target, settings) : cleanUp(target, { ...settings, isYes })
   },
 })
+
+/** Only a run has such a prefix, so that nothing else is removed. */
+function runPrefix(given: string): string {
+  if (/.-[0-9a-f]{8}$/.test(given)) return given
+  throw new UsageError(
+    `must be the prefix that a run has printed, such as eventspine-verify-1a2b3c4d, got ${JSON.stringify(given)}`,
+  )
+}

@@ -1,9 +1,10 @@
 import { BrokerEventBus, type BulkProgress } from '../../bus/index.ts'
 import { EventRegistry } from '../../events/index.ts'
+import { counted } from '../../kit/counted.ts'
 import { UsageError } from '../exit-code.ts'
 import { loadEventClasses } from '../load-events.ts'
 import { openBus } from '../open-bus.ts'
-import { type BusTarget, busTarget } from '../target.ts'
+import { busTarget, type GivenBus } from '../target.ts'
 import type { Terminal } from '../terminal.ts'
 
 interface BusInvocation {
@@ -15,7 +16,7 @@ interface BusInvocation {
 /** A connected bus, and what it was opened from. */
 export interface OpenDlq {
   readonly bus: BrokerEventBus
-  readonly target: BusTarget
+  readonly target: GivenBus
 }
 
 /** Runs work on the bus that the command line names. @throws UsageError for a bus in memory. */
@@ -49,7 +50,7 @@ export function actorOf({
   return { ...(by !== undefined && { by }), ...(reason !== undefined && { why: reason }) }
 }
 
-export const lettersOf = (count: number): string => `${count} ${count === 1 ? 'dead letter' : 'dead letters'}`
+export const lettersOf = (count: number): string => counted(count, 'dead letter')
 
 /** Between two lines of progress, in milliseconds. */
 const PROGRESS_MS = 5000

@@ -1,8 +1,10 @@
 import type { DeadLetter, DeadLetterFilter, DeadLetterGroup, SummaryKey } from '../../bus/index.ts'
 import { ageOf } from '../../filter-line/index.ts'
+import { counted } from '../../kit/counted.ts'
 import { bodyText, shownLetter } from '../body-text.ts'
 import { EXIT, type ExitCode, NotFoundError } from '../exit-code.ts'
 import { type Column, plain, tableOf } from '../table.ts'
+import { placeOf } from '../target.ts'
 import type { Terminal } from '../terminal.ts'
 import type { OpenDlq } from './context.ts'
 
@@ -35,7 +37,7 @@ export interface ListSettings {
   readonly terminal: Terminal
 }
 
-export async function listLetters({ bus }: OpenDlq, settings: ListSettings): Promise<ExitCode> {
+export async function listLetters({ bus, target }: OpenDlq, settings: ListSettings): Promise<ExitCode> {
   const { filter, order, limit, cursor, isJson, terminal } = settings
   const page = await bus.deadLetters.list({ filter, order, limit, ...(cursor !== undefined && { cursor }) })
   const letters = page.deadLetters.map(shownLetter)
@@ -44,13 +46,13 @@ export async function listLetters({ bus }: OpenDlq, settings: ListSettings): Pro
     return EXIT.done
   }
   if (letters.length > 0) await terminal.out(tableOf(letters, LETTERS, terminal))
-  terminal.err(letters.length === 0 ? 'no dead letter matches' : `${letters.length} shown`)
+  terminal.err(letters.length === 0 ? `no dead letter matches ${placeOf(target)}` : `${letters.length} shown`)
   if (page.cursor !== undefined) terminal.err(`the next page: --cursor '${plain(page.cursor)}'`)
   return EXIT.done
 }
 
 export async function showLetter(
-  { bus }: OpenDlq,
+  { bus, target }: OpenDlq,
   { id, isJson, terminal }: { readonly id: string; readonly isJson: boolean; readonly terminal: Terminal },
 ): Promise<ExitCode> {
   const found = await bus.deadLetters.get(id)
@@ -62,10 +64,12 @@ export async function showLetter(
   }
   const { body, headers, ...fields } = { ...dataOf(letter), body: bodyText(letter.body) }
   for (const [name, value] of Object.entries({ ...fields, headers: JSON.stringify(headers) })) {
-    if (value !== undefined) await terminal.out(`${name.padEnd(16)} ${plain(String(value))}`)
+    const shown = value instanceof Date ? value.toISOString() : value
+    if (shown !== undefined) await terminal.out(`${name.padEnd(16)} ${plain(String(shown))}`)
   }
   await terminal.out(`${'body'.padEnd(16)} ${plain(body)}`)
   for (const line of letter.errorStack?.split('\n') ?? []) await terminal.out(plain(line))
+  terminal.err(`once its cause is fixed: ${['eventspine dlq replay', plain(id), ...target.words].join(' ')}`)
   return EXIT.done
 }
 
@@ -84,7 +88,9 @@ export async function summarize(
   if (isJson) await terminal.out(JSON.stringify({ version: 1, by, ...summary }))
   else if (summary.groups.length > 0) await terminal.out(tableOf(summary.groups, GROUPS, terminal))
   const window = summary.isComplete ? `all ${summary.scanned}` : `the oldest ${summary.scanned}`
-  terminal.err(`${summary.matched} dead letters match, of ${window} that were read`)
+  terminal.err(
+    `${counted(summary.matched, 'dead letter matches', 'dead letters match')}, of ${window} that were read`,
+  )
   return EXIT.done
 }
 

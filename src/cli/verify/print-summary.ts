@@ -1,3 +1,4 @@
+import { counted } from '../../kit/counted.ts'
 import { report } from '../../verify/judge.ts'
 import type { Summary } from '../../verify/summary.ts'
 import { plain } from '../table.ts'
@@ -16,17 +17,26 @@ export async function printSummary(
   const { confirmed, handled, deadLettered, faults, lost, waiting, reordered, duplicates, violations } =
     summary
   terminal.err(
-    `${confirmed} events, ${handled} runs of handlers, ${deadLettered} dead letters, ${faults.length} faults`,
+    [
+      counted(confirmed, 'event'),
+      counted(handled, 'run of handlers', 'runs of handlers'),
+      counted(deadLettered, 'dead letter'),
+      counted(faults.length, 'fault'),
+    ].join(', '),
   )
   const left = waiting === 0 ? [] : [`${waiting} still waiting`]
   await terminal.out(
-    [`${lost} lost`, ...left, `${reordered} reordered`, `${duplicates} duplicates`, stallIn(summary)].join(
-      ', ',
-    ),
+    [
+      `${lost} lost`,
+      ...left,
+      `${reordered} reordered`,
+      counted(duplicates, 'duplicate'),
+      stallIn(summary),
+    ].join(', '),
   )
   if (violations.length === 0) return
   await terminal.out(report(violations).split('\n').map(plain).join('\n'))
-  terminal.err(`${violations.length} violations; --seed ${seed} repeats the events and faults`)
+  terminal.err(`${counted(violations.length, 'violation')}; --seed ${seed} repeats the events and faults`)
 }
 
 function stallIn({ longestStall }: Summary): string {

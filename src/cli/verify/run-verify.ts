@@ -16,6 +16,7 @@ import type { GroupRules, JudgeOptions } from '../../verify/rules.ts'
 import { type BrokerRest, TortureRun } from '../../verify/run.ts'
 import { Stage } from '../../verify/stage.ts'
 import { summaryOf } from '../../verify/summary.ts'
+import { confirmed } from '../confirm.ts'
 import { EXIT, type ExitCode, UsageError } from '../exit-code.ts'
 import type { BusTarget } from '../target.ts'
 import type { Terminal } from '../terminal.ts'
@@ -58,6 +59,26 @@ export interface VerifySettings {
   readonly terminal: Terminal
 }
 
+/** Removes what a run has left that could not do it itself. The names do not have to exist. */
+export async function cleanUp(
+  target: BusTarget,
+  settings: VerifySettings & { readonly isYes: boolean },
+): Promise<ExitCode> {
+  const { prefix, terminal } = settings
+  if (!(await confirmed(settings, target, `remove all names of the run ${prefix}`))) {
+    terminal.err('nothing was removed')
+    return EXIT.failed
+  }
+  const scene = new Scene(target, { ...settings, seed: 0, module: undefined })
+  try {
+    await scene.connect()
+  } finally {
+    await scene.end()
+  }
+  terminal.err(`removed what the run ${prefix} had left`)
+  return EXIT.done
+}
+
 /** Plays faults on the broker, and removes all that it has created there, also if it fails or is interrupted. */
 export async function runVerify(target: BusTarget, settings: VerifySettings): Promise<ExitCode> {
   if (target.url.startsWith('memory:'))
@@ -73,7 +94,8 @@ export async function runVerify(target: BusTarget, settings: VerifySettings): Pr
   try {
     await scene.connect()
     terminal.err(
-      `verifying with the prefix ${prefix} and seed ${seed}; Ctrl-C ends it and removes everything`,
+      `verifying with the prefix ${prefix} and seed ${seed}; Ctrl-C ends it and removes everything, ` +
+        `and verify --clean ${prefix} after a crash`,
     )
     const facts = await scene.play()
     const summary = summaryOf(facts, scene.rulesFor(facts), settings.maxStallMs)
@@ -237,7 +259,7 @@ class Scene {
       return {
         group: name,
         unsettled,
-        detail: `${lag} wait, ${inFlight} in flight, ${retriesWaiting} retries`,
+        detail: `waiting: ${lag}, in flight: ${inFlight}, retries: ${retriesWaiting}`,
       }
     })
   }

@@ -1,4 +1,4 @@
-import { ConfigError } from '../../errors.ts'
+import { checkPlace } from '../../kit/places.ts'
 import {
   type EventPlace,
   type GroupInfo,
@@ -8,7 +8,6 @@ import {
   type SeekOutcome,
   type TransportAdmin,
   totalLoad,
-  wrongPlace,
 } from '../../transport/admin.ts'
 import type { GroupProgress } from '../../transport/group-progress.ts'
 import type { KafkaCluster } from '../client/cluster.ts'
@@ -24,11 +23,8 @@ import type { KafkaPublisher } from '../publishing/publisher.ts'
 import { KafkaGroupDirectory, type ListedGroup, membersOn, ownerOf } from './group-directory.ts'
 import { loadOf } from './group-load.ts'
 import { KafkaProgress } from './progress.ts'
-import { KafkaScan } from './scan.ts'
+import { isPosition, KafkaScan } from './scan.ts'
 import { commitFor } from './seek.ts'
-
-/** What `browse` returns as the position of an event: the next offset of each partition. */
-const POSITION = /^\d+:\d+(?:,\d+:\d+)*$/
 
 export interface KafkaAdminParts {
   readonly options: ResolvedKafkaOptions
@@ -88,8 +84,7 @@ export class KafkaAdmin implements TransportAdmin {
   }
 
   async seek(name: string, to: Date | string, isDryRun: boolean): Promise<SeekOutcome> {
-    if (typeof to === 'string' && to !== 'first' && to !== 'last' && !POSITION.test(to))
-      throw new ConfigError('admin.seek', [wrongPlace(to)])
+    checkPlace('admin.seek: to', to, isPosition)
     const place = await this.#scan.rangesAt(to)
     if (place === undefined) return { events: 0, isMoved: false }
     const { topic, ranges } = place

@@ -1,22 +1,22 @@
+import { counted } from '../../kit/counted.ts'
 import { type Check, fault, type Problem, unknown, warning } from '../../transport/checkup.ts'
 import type { KafkaApis } from '../client/apis.ts'
 import type { KafkaCluster } from '../client/cluster.ts'
 import type { MetadataResponse } from '../client/protocol.ts'
 import { CODE, nameOf } from '../errors.ts'
-import type { ResolvedKafkaOptions } from '../options.ts'
 import { KafkaGroupDirectory } from './group-directory.ts'
-
-export interface KafkaCheckContext {
-  readonly options: ResolvedKafkaOptions
-  readonly cluster: KafkaCluster
-}
+import {
+  cannot,
+  grantOf,
+  type KafkaCheckContext,
+  missingRight,
+  rightProblems,
+  tool,
+  topicsOf,
+} from './rights.ts'
 
 type Topic = MetadataResponse['topics'][number]
 
-/** Numbers of operations in the protocol, which are those of the bits. */
-const OPERATION = { Read: 3, Write: 4, Describe: 8 } as const
-/** The brokers did not report the operations. */
-const UNREPORTED = -2_147_483_648
 const MIN_ISR = 'min.insync.replicas'
 
 /** All checks of Kafka. */
@@ -33,24 +33,23 @@ export const KAFKA_CHECKS: readonly Check<KafkaCheckContext>[] = [
 ]
 
 /** The topic of the stream with the operations that the user may do; it is never created. */
-async function streamOf({ cluster, options }: KafkaCheckContext): Promise<Topic | undefined> {
-  const name = options.topics.stream
-  const args: [string[], boolean, boolean] = [[name], false, true]
-  const { topics } = await cluster.request(undefined, 'control', ({ metadata }) => metadata, args)
-  const found = topics.find((topic) => topic.name === name)
+async function streamOf(context: KafkaCheckContext): Promise<Topic | undefined> {
+  const [found] = await topicsOf(context, [context.options.topics.stream])
   return found?.errorCode === CODE.UNKNOWN_TOPIC_OR_PARTITION ? undefined : found
 }
 
 async function topicProblems(context: KafkaCheckContext): Promise<readonly Problem[]> {
-  const { topics, createTopics, topicPartitions } = context.options
+  const { options } = context
+  const { topics, createTopics, topicPartitions } = options
   const topic = await streamOf(context)
   if (topic === undefined) {
     if (createTopics) return []
     const text = `The topic ${topics.stream} does not exist, and createTopics is false.`
-    const remedy = `kafka-topics.sh --create --topic ${topics.stream} --partitions ${topicPartitions}`
-    return [fault(text, remedy)]
+    const what = `--create --topic ${topics.stream} --partitions ${topicPartitions}`
+    return [fault(text, `${tool('kafka-topics.sh', options)} ${what}`)]
   }
-  if (topic.errorCode === CODE.TOPIC_AUTHORIZATION_FAILED) return [missing('Describe', topics.stream)]
+  if (topic.errorCode === CODE.TOPIC_AUTHORIZATION_FAILED)
+    return [missingRight(options, 'Describe', [topics.stream], fault)]
   const without = topic.partitions.filter(({ leaderId }) => leaderId < 0)
   if (without.length === 0) return []
   const numbers = without.map(({ partitionIndex }) => partitionIndex).join(', ')
@@ -58,7 +57,7 @@ async function topicProblems(context: KafkaCheckContext): Promise<readonly Probl
   return [
     fault(
       text,
-      'Start the brokers that have their replicas: kafka-topics.sh --describe --unavailable-partitions',
+      `Start the brokers that have their replicas: ${tool('kafka-topics.sh', options)} --describe --unavailable-partitions`,
     ),
   ]
 }
@@ -73,19 +72,31 @@ async function replicaProblems(context: KafkaCheckContext): Promise<readonly Pro
   const problems: Problem[] = []
   const needed = await minInSync(cluster, options.topics.stream)
   if (typeof needed === 'string') {
-    problems.push(unknown(`${MIN_ISR} is unknown: ${needed}.`, 'Grant DescribeConfigs on the topic.'))
-  } else if (inSync < needed && String(options.acks) !== '0' && String(options.acks) !== '1') {
-    const text = `Only ${inSync} replicas are in sync, and ${MIN_ISR} is ${needed}: publishes fail.`
-    problems.push(fault(text, `Start the missing brokers, or lower ${MIN_ISR} of ${options.topics.stream}.`))
-  } else if (inSync < replicas) {
-    const text = `Only ${inSync} of ${replicas} replicas are in sync.`
     problems.push(
-      warning(text, 'Start the missing brokers: kafka-topics.sh --describe --under-replicated-partitions'),
+      unknown(
+        `${MIN_ISR} is unknown: ${needed}.`,
+        grantOf(options, 'DescribeConfigs', 'topic', [options.topics.stream]),
+      ),
+    )
+  } else if (inSync < needed && String(options.acks) !== '0' && String(options.acks) !== '1') {
+    const text = `Only ${counted(inSync, 'replica is', 'replicas are')} in sync, and ${MIN_ISR} is ${needed}: publishes fail.`
+    const change = `--alter --topic ${options.topics.stream} --add-config ${MIN_ISR}=${inSync}`
+    problems.push(
+      fault(text, `Start the missing brokers, or lower it: ${tool('kafka-configs.sh', options)} ${change}`),
+    )
+  } else if (inSync < replicas) {
+    const text = `Only ${inSync} of ${replicas} replicas ${inSync === 1 ? 'is' : 'are'} in sync.`
+    problems.push(
+      warning(
+        text,
+        `Start the missing brokers: ${tool('kafka-topics.sh', options)} --describe --under-replicated-partitions`,
+      ),
     )
   }
   if (replicas === 1 && cluster.brokerIds.length > 1) {
     const text = 'The topic has one replica: the loss of one broker loses events.'
-    problems.push(warning(text, 'Add replicas: kafka-reassign-partitions.sh'))
+    const change = '--execute --reassignment-json-file <file with the replicas of each partition>'
+    problems.push(warning(text, `${tool('kafka-reassign-partitions.sh', options)} ${change}`))
   }
   return problems
 }
@@ -98,55 +109,6 @@ async function minInSync(cluster: KafkaCluster, topic: string): Promise<number |
   const [result] = answer.results
   if (result?.errorCode !== CODE.NONE) return nameOf(result?.errorCode ?? CODE.UNKNOWN_SERVER_ERROR)
   return Number(result.configs.find(({ name }) => name === MIN_ISR)?.value ?? 1)
-}
-
-async function rightProblems(context: KafkaCheckContext): Promise<readonly Problem[]> {
-  const { options } = context
-  const topic = await streamOf(context)
-  const problems: Problem[] = []
-  if (topic?.errorCode === CODE.TOPIC_AUTHORIZATION_FAILED)
-    return [missing('Describe', options.topics.stream)]
-  if (topic !== undefined) {
-    for (const operation of ['Write', 'Read'] as const) {
-      if (!may(topic.topicAuthorizedOperations, operation)) {
-        problems.push(missing(operation, options.topics.stream))
-      }
-    }
-  }
-  return [...problems, ...(await groupRightProblems(context))]
-}
-
-/**
- * Asking for the coordinator of a group creates the internal topic of a new cluster. So the broker that lists the group is asked,
- * or any broker, which refuses a group without the right to it.
- */
-async function groupRightProblems({ cluster, options }: KafkaCheckContext): Promise<readonly Problem[]> {
-  const { consumerGroup, broadcast } = options
-  if (broadcast) return []
-  const listed = await new KafkaGroupDirectory(cluster).find(consumerGroup)
-  const pick = (apis: KafkaApis) => apis.describeGroups ?? cannot('describe groups')
-  const { groups } = await cluster.request(listed?.node, 'control', pick, [[consumerGroup], true])
-  const [group] = groups
-  if (group?.errorCode === CODE.GROUP_AUTHORIZATION_FAILED) return [missing('Read', consumerGroup, 'group')]
-  const isKnown = listed !== undefined && group?.errorCode === CODE.NONE
-  if (!isKnown)
-    return [unknown(`The group ${consumerGroup} does not exist yet, so the right to read it is unknown.`)]
-  return may(group.authorizedOperations, 'Read') ? [] : [missing('Read', consumerGroup, 'group')]
-}
-
-function cannot(what: string): never {
-  throw new Error(`the broker does not ${what}`)
-}
-
-function may(operations: number, operation: keyof typeof OPERATION): boolean {
-  return operations === UNREPORTED || ((operations >> OPERATION[operation]) & 1) === 1
-}
-
-function missing(operation: string, name: string, kind: 'topic' | 'group' = 'topic'): Problem {
-  return fault(
-    `The user has no right ${operation} on the ${kind} ${name}.`,
-    `kafka-acls.sh --add --allow-principal User:<user> --operation ${operation} --${kind} ${name}`,
-  )
 }
 
 /** A classic member and one of the newer protocol cannot be in one group that has members. */

@@ -1,3 +1,4 @@
+import { counted } from '../../kit/counted.ts'
 import type { GroupInfo } from '../../transport/admin.ts'
 import { type Check, checksOf, type TransportCheckup } from '../../transport/checkup.ts'
 import { KafkaCluster } from '../client/cluster.ts'
@@ -38,7 +39,7 @@ export class KafkaCheckup implements TransportCheckup {
     await this.#cluster.connect()
     await this.#cluster.metadata([])
     const { length } = this.#cluster.brokerIds
-    return `Connected to Kafka with ${length} ${length === 1 ? 'broker' : 'brokers'} at ${this.#options.address}.`
+    return `Connected to Kafka with ${counted(length, 'broker')} at ${this.#options.address}.`
   }
 
   groups(): Promise<readonly GroupInfo[]> {

@@ -1,5 +1,6 @@
 import { mergedPages, type PageSource } from '../../kit/merged-pages.ts'
 import { partitionOf } from '../../kit/partitioner.ts'
+import { checkPlace } from '../../kit/places.ts'
 import { sleep } from '../../kit/time.ts'
 import type { MessageScan, ScannedMessage, ScanRequest } from '../../transport/admin.ts'
 import { ConnectionError } from '../../transport/errors.ts'
@@ -38,6 +39,7 @@ export class KafkaScan {
   }
 
   async open({ from, direction, aggregateId }: ScanRequest): Promise<MessageScan> {
+    checkPlace('browse: from', from, isPosition)
     const isForward = direction === 'forward'
     const { topic, partitions } = await this.#partitions(aggregateId)
     if (topic === undefined) return { total: 0, pages: nothing() }
@@ -213,6 +215,11 @@ export class KafkaScan {
       })
     }
   }
+}
+
+/** True for what `browse` returns as the position of an event: the next offset of each partition. */
+export function isPosition(text: string): boolean {
+  return /^\d+:\d+(?:,\d+:\d+)*$/.test(text)
 }
 
 /** Records of one partition keep their order, whatever their timestamps say. */

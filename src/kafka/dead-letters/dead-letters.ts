@@ -1,4 +1,5 @@
 import { toError } from '../../errors.ts'
+import { wrongCursor } from '../../kit/places.ts'
 import { readReason, readReplays, writeImported, writeReplay } from '../../transport/dead-letter-fields.ts'
 import type { SweepOptions, SweepReport, SweepVerdict } from '../../transport/dead-letter-store.ts'
 import { MessageRefusedError } from '../../transport/errors.ts'
@@ -23,12 +24,15 @@ import {
   KafkaDeadLetterIndex,
   REMOVED_OFFSET,
 } from './dead-letter-index.ts'
+import { ReplayTurns } from './replay-turns.ts'
 import { LAST_OFFSET, originalHeaders, PROFILE } from './store-dead-letter.ts'
 
 /** Dead letters that are read at once to find those that match, or to visit all. */
 const SCAN_PAGE = 2000
 /** Size of the bodies of such a page. */
 const SCAN_BYTES = 8 * 1024 * 1024
+/** The timestamp of a record, which is -1 if it has none, its partition and its offset. */
+const CURSOR = /^(-?\d+)-(\d+)-(\d+)$/
 
 export interface KafkaDeadLettersParts {
   readonly options: ResolvedKafkaOptions
@@ -48,6 +52,7 @@ export interface KafkaDeadLettersParts {
 export class KafkaDeadLetters implements DeadLetterStore {
   readonly #parts: KafkaDeadLettersParts
   readonly #index: KafkaDeadLetterIndex
+  readonly #turns = new ReplayTurns()
 
   constructor(parts: KafkaDeadLettersParts) {
     this.#parts = parts
@@ -59,6 +64,7 @@ export class KafkaDeadLetters implements DeadLetterStore {
     cursor: string | undefined,
     listing?: DeadLetterListing,
   ): Promise<DeadLetterPage> {
+    if (cursor !== undefined && !CURSOR.test(cursor)) throw wrongCursor(cursor)
     if (listing !== undefined) return this.#matching(limit, cursor, listing)
     const { records, isMore } = await this.page(limit, cursor)
     const last = records.at(-1)
@@ -105,8 +111,30 @@ export class KafkaDeadLetters implements DeadLetterStore {
     return run.report
   }
 
-  /** Stores all copies before it removes any dead letter, each in one request if they fit. */
   async #apply(actions: readonly SweepAction<SweptRecord>[]): Promise<readonly ActionOutcome[]> {
+    const isMine = ({ item, replay }: SweepAction<SweptRecord>) =>
+      replay === undefined || this.#turns.take(idOf(item.position))
+    const own = actions.filter(isMine)
+    const outcomes = new Map<SweepAction<SweptRecord>, ActionOutcome>()
+    try {
+      const all = await this.#applyOwn(own)
+      for (const [index, action] of own.entries()) outcomes.set(action, all[index] ?? false)
+    } finally {
+      for (const action of own) {
+        if (action.replay !== undefined) {
+          this.#turns.end(idOf(action.item.position), outcomes.get(action) === true)
+        }
+      }
+    }
+    const fault = [...outcomes.values()].find(
+      (it) => it instanceof Error && !(it instanceof MessageRefusedError),
+    )
+    if (fault instanceof Error) throw fault
+    return actions.map((action) => outcomes.get(action) ?? false)
+  }
+
+  /** Stores all copies before it removes any dead letter, each in one request if they fit. */
+  async #applyOwn(actions: readonly SweepAction<SweptRecord>[]): Promise<readonly ActionOutcome[]> {
     const copies = await Promise.allSettled(
       actions.map(async ({ item, replay }) => replay && this.#copy(item, replay)),
     )
@@ -125,8 +153,6 @@ export class KafkaDeadLetters implements DeadLetterStore {
     )) {
       if (group !== undefined) this.#parts.onReplay(group)
     }
-    const fault = outcomes.find((it) => it instanceof Error && !(it instanceof MessageRefusedError))
-    if (fault instanceof Error) throw fault
     return outcomes
   }
 
@@ -172,13 +198,20 @@ export class KafkaDeadLetters implements DeadLetterStore {
   }
 
   async replay(id: string, request: ReplayRequest): Promise<boolean> {
-    const letter = await this.#find(id)
-    if (letter === undefined) return false
-    // The copy is stored first: a crash between the two steps can duplicate the message, but not lose it.
-    const consumerGroup = await this.#copy(letter, request)
-    await this.#end(letter.position, consumerGroup)
-    this.#parts.onReplay(consumerGroup)
-    return true
+    if (!this.#turns.take(id)) return false
+    let isReplayed = false
+    try {
+      const letter = await this.#find(id)
+      if (letter === undefined) return false
+      // The copy is stored first: a crash between the two steps can duplicate the message, but not lose it.
+      const consumerGroup = await this.#copy(letter, request)
+      await this.#end(letter.position, consumerGroup)
+      isReplayed = true
+      this.#parts.onReplay(consumerGroup)
+      return true
+    } finally {
+      this.#turns.end(id, isReplayed)
+    }
   }
 
   /** Stores the message for the replay. @returns the group that gets it. */
@@ -270,7 +303,7 @@ function isBefore(position: DeadLetterPosition, cursor: string): boolean {
 
 /** More than 0 if the position is after the cursor. */
 function distance({ timestamp, partition, offset }: DeadLetterPosition, cursor: string): number {
-  const [time = 0, part = 0, at = 0] = cursor.split('-').map(Number)
+  const [time = 0, part = 0, at = 0] = CURSOR.exec(cursor)?.slice(1).map(Number) ?? []
   return timestamp - time || partition - part || offset - at
 }
 

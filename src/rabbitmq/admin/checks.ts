@@ -25,7 +25,6 @@ const PRECONDITION_FAILED = 406
 /** How long the broker may take to confirm or to report an alarm, in milliseconds. */
 const ANSWER_MS = 3000
 const CLOSE_TIMEOUT_MS = 500
-const OTHER_ARGUMENTS = 'Use the same options or another name, or delete it on the broker.'
 
 /** All checks of RabbitMQ. */
 export const RABBITMQ_CHECKS: readonly Check<RabbitMQCheckContext>[] = [
@@ -66,7 +65,7 @@ async function exchangeProblems(context: RabbitMQCheckContext): Promise<readonly
   const refusal = await refused(context, (channel) =>
     channel.assertExchange(exchange, exchangeType, { durable, autoDelete }),
   )
-  return declarationProblem(`exchange ${exchange}`, exchange, refusal)
+  return declarationProblem(context.options, 'exchange', exchange, refusal)
 }
 
 async function queueProblems(context: RabbitMQCheckContext): Promise<readonly Problem[]> {
@@ -76,25 +75,57 @@ async function queueProblems(context: RabbitMQCheckContext): Promise<readonly Pr
     const missing = await refused(context, (channel) => channel.checkQueue(queue))
     if (missing?.code === NOT_FOUND) continue
     const refusal = await refused(context, (channel) => channel.assertQueue(queue, options))
-    problems.push(...declarationProblem(`queue ${queue}`, queue, refusal))
+    problems.push(...declarationProblem(context.options, 'queue', queue, refusal))
   }
   return problems
 }
 
-function declarationProblem(what: string, name: string, refusal: Refusal): readonly Problem[] {
+function declarationProblem(
+  options: ResolvedRabbitMQOptions,
+  kind: 'exchange' | 'queue',
+  name: string,
+  refusal: Refusal,
+): readonly Problem[] {
   if (refusal === undefined) return []
-  if (refusal.code === FORBIDDEN) return [missingRight('configure', name)]
+  if (refusal.code === FORBIDDEN) return [missingRight(options, 'configure', name)]
+  const what = `The ${kind} ${name}`
   if (refusal.code === PRECONDITION_FAILED) {
-    return [fault(`The ${what} exists with other arguments: ${refusal.text}.`, OTHER_ARGUMENTS)]
+    const { vhost } = loginOf(options)
+    const deletion =
+      kind === 'queue'
+        ? `rabbitmqctl delete_queue -p '${vhost}' '${name}'`
+        : `rabbitmqadmin -V '${vhost}' delete exchange 'name=${name}'`
+    const remedy = `Use the same options or another name, or delete it: ${deletion}`
+    return [fault(`${what} exists with other arguments: ${refusal.text}.`, remedy)]
   }
-  return [fault(`The ${what} cannot be declared: ${refusal.text}.`, 'Fix the cause that the broker reports.')]
+  return [fault(`${what} cannot be declared: ${refusal.text}.`, 'Fix the cause that the broker reports.')]
 }
 
-function missingRight(right: 'configure' | 'write' | 'read', name: string): Problem {
-  return fault(
-    `The user has no right to ${right} ${name}.`,
-    `rabbitmqctl set_permissions -p <vhost> <user> …: extend the pattern of ${right}`,
+function missingRight(
+  options: ResolvedRabbitMQOptions,
+  right: 'configure' | 'write' | 'read',
+  name: string,
+): Problem {
+  return fault(`The user has no right to ${right} ${name}.`, grantOf(options))
+}
+
+/** The command that grants the documented rights. It replaces those that the user has in the virtual host. */
+function grantOf(options: ResolvedRabbitMQOptions): string {
+  const { vhost, user } = loginOf(options)
+  const [exchange, suffix] = [options.exchangeName, options.dlqExchangeSuffix].map((text) =>
+    text.replace(/[\\^$.*+?()[\]{}|]/g, '\\$&'),
   )
+  const own = `^${exchange}(${suffix})?(\\..*)?$`
+  const patterns = [own, `${own}|^amq\\.default$`, own].map((pattern) => `'${pattern}'`).join(' ')
+  return `Add these to the patterns of the user: rabbitmqctl set_permissions -p '${vhost}' '${user}' ${patterns}`
+}
+
+function loginOf({ endpoints }: ResolvedRabbitMQOptions): { readonly vhost: string; readonly user: string } {
+  const { pathname, username } = new URL(endpoints[0]?.url ?? 'amqp://localhost')
+  return {
+    vhost: decodeURIComponent(pathname.slice(1)) || '/',
+    user: decodeURIComponent(username) || 'guest',
+  }
 }
 
 /** The broker checks the rights before the properties of a message and the arguments of a consumer, which are wrong here. */
@@ -108,13 +139,13 @@ async function rightProblems(context: RabbitMQCheckContext): Promise<readonly Pr
   for (const exchange of exchanges) {
     const refusal = await refusedPublish(context, exchange)
     if (refusal?.code !== FORBIDDEN) continue
-    problems.push(missingRight('write', exchange === '' ? 'amq.default' : exchange))
+    problems.push(missingRight(context.options, 'write', exchange === '' ? 'amq.default' : exchange))
   }
   for (const queue of [read, names.deadLetterQueue]) {
     const refusal = await refused(context, (channel) =>
       channel.consume(queue, () => undefined, { arguments: { 'x-priority': 'not a number' } }),
     )
-    if (refusal?.code === FORBIDDEN) problems.push(missingRight('read', queue))
+    if (refusal?.code === FORBIDDEN) problems.push(missingRight(context.options, 'read', queue))
   }
   return problems
 }
@@ -167,10 +198,7 @@ async function alarmProblems(context: RabbitMQCheckContext): Promise<readonly Pr
     const refusal = refusalOf(thrown)
     if (refusal?.code !== FORBIDDEN) throw thrown
     return [
-      warning(
-        'The user may not publish to amq.default, so alarms are unknown.',
-        'Grant write on amq.default.',
-      ),
+      warning('The user may not publish to amq.default, so alarms are unknown.', grantOf(context.options)),
     ]
   } finally {
     await closeConnection(connection, AbortSignal.timeout(CLOSE_TIMEOUT_MS))

@@ -1,3 +1,4 @@
+import { checkPlace, NUMBERED } from '../../kit/places.ts'
 import { sleep } from '../../kit/time.ts'
 import type { MessageScan, ScannedMessage, ScanRequest } from '../../transport/admin.ts'
 import { ConnectionError } from '../../transport/errors.ts'
@@ -34,6 +35,7 @@ export class RabbitMQJournal {
   }
 
   async open({ from, direction }: ScanRequest): Promise<MessageScan> {
+    checkPlace('browse: from', from, (text) => NUMBERED.test(text))
     const range = await this.#range()
     const isForward = direction === 'forward'
     const at = range === undefined ? 0 : await this.#offsetAt(from, range, isForward)

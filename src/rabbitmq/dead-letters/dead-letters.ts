@@ -1,4 +1,5 @@
 import { toError } from '../../errors.ts'
+import { wrongCursor } from '../../kit/places.ts'
 import type { SweepOptions, SweepReport, SweepVerdict } from '../../transport/dead-letter-store.ts'
 import { MessageRefusedError } from '../../transport/errors.ts'
 import { type ActionOutcome, type SweepAction, SweepRun } from '../../transport/sweep.ts'
@@ -64,9 +65,9 @@ export class RabbitMQDeadLetters implements DeadLetterStore {
     cursor: string | undefined,
     listing?: DeadLetterListing,
   ): Promise<DeadLetterPage> {
-    const groups = await this.#groups(listing?.group)
-    if (listing?.order === 'newest') return this.#listNewest(groups, limit, cursor, listing)
+    if (listing?.order === 'newest') return this.#listNewest(limit, cursor, listing)
     const start = cursor === undefined ? undefined : parseCursor(cursor)
+    const groups = await this.#groups(listing?.group)
     const letters: StoredDeadLetter[] = []
     let end: LetterCursor = start ?? { group: '', position: 0, id: '' }
     let left = listing?.maxScanned ?? Number.POSITIVE_INFINITY
@@ -92,12 +93,12 @@ export class RabbitMQDeadLetters implements DeadLetterStore {
 
   /** Merges the groups by time. The cursor holds the last letter of each group. */
   async #listNewest(
-    groups: readonly string[],
     limit: number,
     cursor: string | undefined,
     listing: DeadLetterListing,
   ): Promise<DeadLetterPage> {
     const ends = new Map(cursor === undefined ? [] : parseEnds(cursor))
+    const groups = await this.#groups(listing.group)
     const found: { readonly group: string; readonly listed: ListedLetter }[] = []
     for (const group of groups) {
       const page = await this.#queueOf(group).list(limit + 1, ends.get(group), listing)
@@ -218,12 +219,13 @@ export class RabbitMQDeadLetters implements DeadLetterStore {
   }
 }
 
-/** A malformed cursor restarts the list. */
-function parseCursor(text: string): LetterCursor | undefined {
+/** @throws ConfigError */
+function parseCursor(text: string): LetterCursor {
   const value = parseObject(text)
   const start = startOf(value)
   const { group } = value
-  return start !== undefined && typeof group === 'string' ? { group, ...start } : undefined
+  if (start === undefined || typeof group !== 'string') throw wrongCursor(text)
+  return { group, ...start }
 }
 
 function inGroup(group: string, { id, letter }: ListedLetter): StoredDeadLetter {
@@ -247,15 +249,15 @@ async function outcomeOf(
   }
 }
 
-/** The last letter of each group in a cursor. A malformed cursor restarts the list. */
+/** The last letter of each group in a cursor. @throws ConfigError */
 function parseEnds(text: string): readonly (readonly [string, PageStart])[] {
   const ends = parseObject(text)['ends']
-  if (!Array.isArray(ends)) return []
-  return ends.flatMap((entry: unknown) => {
-    if (!Array.isArray(entry)) return []
-    const [group, start]: unknown[] = entry
+  if (!Array.isArray(ends)) throw wrongCursor(text)
+  return ends.map((entry: unknown) => {
+    const [group, start]: unknown[] = Array.isArray(entry) ? entry : []
     const known = startOf(start)
-    return typeof group === 'string' && known !== undefined ? [[group, known] as const] : []
+    if (typeof group !== 'string' || known === undefined) throw wrongCursor(text)
+    return [group, known]
   })
 }
 

@@ -4,7 +4,7 @@ import type { RedisClient } from '../client/client.ts'
 import { hasHashTag } from '../client/cluster-route.ts'
 import type { ResolvedRedisOptions } from '../options.ts'
 import { readPairs } from '../wire/replies.ts'
-import { missingRights } from './rights.ts'
+import { grantOf, missingRights } from './rights.ts'
 
 export interface RedisCheckContext {
   readonly client: RedisClient
@@ -25,7 +25,7 @@ const onInfo = (name: string, check: InfoCheck): Check<RedisCheckContext> => ({
   name,
   run: async (context) =>
     context.info === undefined
-      ? [unknown(NO_INFO, 'Grant +info to the user.')]
+      ? [unknown(NO_INFO, grantOf(context.options, ['+info']))]
       : check(context.info, context),
 })
 
@@ -56,7 +56,7 @@ export const REDIS_CHECKS: readonly Check<RedisCheckContext>[] = [
     const policy = info.get('maxmemory_policy') ?? ''
     if (!policy.startsWith('allkeys-')) return []
     const text = `The server may evict whole streams: maxmemory-policy is ${policy}.`
-    const remedy = 'CONFIG SET maxmemory-policy noeviction'
+    const remedy = 'redis-cli -u <url> CONFIG SET maxmemory-policy noeviction'
     return [
       info.get('maxmemory') === '0' ? warning(`${text} maxmemory is not set.`, remedy) : fault(text, remedy),
     ]
@@ -93,11 +93,20 @@ function primaryOf(info: ReadonlyMap<string, string>): string {
   return `${info.get('master_host') ?? 'unknown'}:${info.get('master_port') ?? ''}`
 }
 
-async function persistenceProblems({ client, info }: RedisCheckContext): Promise<readonly Problem[]> {
-  if (info === undefined) return [unknown(NO_INFO, 'Grant +info to the user.')]
+async function persistenceProblems({
+  client,
+  info,
+  options,
+}: RedisCheckContext): Promise<readonly Problem[]> {
+  if (info === undefined) return [unknown(NO_INFO, grantOf(options, ['+info']))]
   if (info.get('aof_enabled') !== '1') {
     const text = 'The server has no append-only file: a crash loses the events since the last snapshot.'
-    return [warning(text, 'CONFIG SET appendonly yes, and the same in the configuration of the server')]
+    return [
+      warning(
+        text,
+        'Set it in the configuration of the server, too: redis-cli -u <url> CONFIG SET appendonly yes',
+      ),
+    ]
   }
   const status = info.get('aof_last_write_status')
   if (status !== undefined && status !== 'ok') {
@@ -108,13 +117,13 @@ async function persistenceProblems({ client, info }: RedisCheckContext): Promise
     return [
       unknown(
         'The user may not run CONFIG GET, so appendfsync is unknown.',
-        'Grant +config|get, or ask: redis-cli CONFIG GET appendfsync',
+        grantOf(options, ['+config|get']),
       ),
     ]
   }
   if (fsync !== 'no') return []
   const text = 'appendfsync is no: a crash of the machine loses the events of the last 30 s or more.'
-  return [warning(text, 'CONFIG SET appendfsync everysec, or always')]
+  return [warning(text, 'redis-cli -u <url> CONFIG SET appendfsync everysec')]
 }
 
 async function configured(client: RedisClient, name: string): Promise<string | undefined> {
@@ -139,7 +148,10 @@ async function keyProblems({ client, options: { keys } }: RedisCheckContext): Pr
     const type = types[index] ?? 'none'
     if (type === 'stream' || type === 'none') return []
     return [
-      fault(`The key ${key} is a ${type}, not a stream.`, 'Choose another streamPrefix, or delete the key.'),
+      fault(
+        `The key ${key} is a ${type}, not a stream.`,
+        `Choose another streamPrefix, or delete the key: redis-cli -u <url> DEL '${key}'`,
+      ),
     ]
   })
 }

@@ -1,14 +1,14 @@
 import { toError } from '../../errors.ts'
 import { fault, type Problem, unknown, warning } from '../../transport/checkup.ts'
 import type { RedisClient } from '../client/client.ts'
-import type { ResolvedRedisOptions } from '../options.ts'
+import type { RedisKeys, ResolvedRedisOptions } from '../options.ts'
 
 /** Without these, the bus does not publish, consume or store dead letters. */
 const NEEDED =
   'XADD XREAD XREADGROUP XACK XCLAIM XPENDING XRANGE XDEL XLEN XINFO|STREAM XGROUP|CREATE TYPE EXISTS GET SET UNLINK PING CLIENT|ID'
 /** Without these, the bus works, but less well. docs/redis.md says how. */
 const OPTIONAL =
-  'XREVRANGE XTRIM HGET HSET HSETNX HDEL HGETALL HRANDFIELD SADD SREM SMEMBERS SISMEMBER ZADD ZREM ZCARD ZSCORE ' +
+  'XREVRANGE XTRIM HGET HSET HSETNX HDEL HGETALL HRANDFIELD HSCAN SADD SREM SMEMBERS SISMEMBER ZADD ZREM ZCARD ZSCORE ' +
   'ZRANGEBYSCORE RPUSH LPOS LLEN LINDEX LREM PEXPIRE TIME INFO CLIENT|INFO CLIENT|LIST CLIENT|UNBLOCK'
 
 /** What follows the name of a command, so that the server finds its keys. */
@@ -32,41 +32,79 @@ for number, command in ipairs(cjson.decode(ARGV[1])) do
 end
 return denied`
 
-/** The commands that docs/redis.md names and the user may not run on the keys of the bus. */
+/** Keys without which the bus does not publish, consume or store dead letters. */
+const neededKeys = (keys: RedisKeys, group: string) => [
+  ...keys.streams,
+  keys.deadLetters,
+  keys.parked,
+  keys.replays(group),
+  keys.retry(group, '0-1'),
+]
+
+/** Keys without which the bus works, but less well. */
+const optionalKeys = (keys: RedisKeys, group: string) => [
+  keys.presence,
+  `${keys.presence}:expiries`,
+  keys.control(group),
+  keys.types(group),
+  keys.consumer(group, 'doctor'),
+  keys.members(group),
+  keys.leases(group),
+  keys.departed(group),
+  keys.waiting(group),
+  keys.waitingSince(group),
+  keys.waitingEntry(group, '0-1'),
+  keys.waitingOrder(group, 'doctor', 'doctor'),
+  keys.rate(group, 'doctor'),
+]
+
+/** Commands that only read or only write, for the key patterns of a user. */
+const PROBES = ['GET', 'SET']
+
+/** The commands and keys that docs/redis.md names and the user may not use. */
 export async function missingRights(
   client: RedisClient,
-  { keys, consumerGroup }: ResolvedRedisOptions,
+  options: ResolvedRedisOptions,
 ): Promise<readonly Problem[]> {
+  const { keys, consumerGroup } = options
   const names = `${NEEDED} ${OPTIONAL}`.split(' ')
-  const places = [keys.stream, keys.deadLetters, keys.retry(consumerGroup, '0-1')]
-  const commands = names.flatMap((name) => places.map((key) => commandOf(name, key)))
+  const places = [...neededKeys(keys, consumerGroup), ...optionalKeys(keys, consumerGroup)]
+  const commands = [
+    ...names.map((name) => commandOf(name, keys.stream)),
+    ...places.flatMap((key) => PROBES.map((name) => commandOf(name, key))),
+  ]
   let reply: unknown
   try {
     reply = await client.sendCommand(['EVAL', SCRIPT, '0', JSON.stringify(commands)])
   } catch (thrown) {
     const { message } = toError(thrown)
     if (message.startsWith('NOPERM')) {
-      return [
-        fault(
-          'The user may not run EVAL. Its other rights are unknown.',
-          'Grant it: ACL SETUSER <user> +eval',
-        ),
-      ]
+      return [fault('The user may not run EVAL. Its other rights are unknown.', grantOf(options, ['+eval']))]
     }
     if (!message.includes('acl_check_cmd')) throw thrown
     return [
       unknown(
         'Servers before Redis 7.0 do not tell which commands the user may run.',
-        'Compare them: ACL GETUSER <user>',
+        `Compare them: redis-cli -u <admin-url> ACL GETUSER ${userOf(options)}`,
       ),
     ]
   }
-  const denied = Array.isArray(reply) ? reply.map((number) => Number(number) - 1) : []
-  const missing = new Set(denied.map((index) => names[Math.floor(index / places.length)] ?? ''))
+  const denied = new Set(Array.isArray(reply) ? reply.map((number) => Number(number) - 1) : [])
+  const missing = new Set(names.filter((_name, index) => denied.has(index)))
   const of = (all: string) => all.split(' ').filter((name) => missing.has(name))
+  // A user without any command on keys lacks the pattern, and a command that is missing says nothing about other keys.
+  const hasNoPattern = names.every((name) => missing.has(name) || name in ARGUMENTS)
+  const isRefused = (key: string) =>
+    PROBES.some((name, probe) => {
+      const index = names.length + places.indexOf(key) * PROBES.length + probe
+      return denied.has(index) && (hasNoPattern || !missing.has(name))
+    })
+  const refused = (all: readonly string[]) => all.filter(isRefused)
   return [
-    ...problem(of(NEEDED), fault, 'The bus does not work without them.'),
-    ...problem(of(OPTIONAL), warning, 'The bus works less well without them; docs/redis.md says how.'),
+    ...commandProblem(options, hasNoPattern ? [] : of(NEEDED), fault),
+    ...commandProblem(options, hasNoPattern ? [] : of(OPTIONAL), warning),
+    ...keyProblem(options, refused(neededKeys(keys, consumerGroup)), fault),
+    ...keyProblem(options, refused(optionalKeys(keys, consumerGroup)), warning),
   ]
 }
 
@@ -75,9 +113,38 @@ function commandOf(name: string, key: string): readonly string[] {
   return [...name.split('|'), ...rest(key)]
 }
 
-function problem(missing: readonly string[], levelOf: typeof fault, effect: string): readonly Problem[] {
+function commandProblem(
+  options: ResolvedRedisOptions,
+  missing: readonly string[],
+  levelOf: typeof fault,
+): readonly Problem[] {
   if (missing.length === 0) return []
-  const grants = missing.map((name) => `+${name.toLowerCase()}`).join(' ')
-  const text = `The user may not run ${missing.join(', ')} on the keys of the bus. ${effect}`
-  return [levelOf(text, `ACL SETUSER <user> ${grants}, and check its key patterns`)]
+  const text = `The user may not run ${missing.join(', ')} on the keys of the bus. ${effectOf(levelOf)}`
+  const grants = missing.map((name) => `+${name.toLowerCase()}`)
+  return [levelOf(text, grantOf(options, grants))]
+}
+
+function keyProblem(
+  options: ResolvedRedisOptions,
+  refused: readonly string[],
+  levelOf: typeof fault,
+): readonly Problem[] {
+  if (refused.length === 0) return []
+  const text = `The user may not read and write the keys ${refused.join(', ')}. ${effectOf(levelOf)}`
+  return [levelOf(text, grantOf(options, [`'~${options.keys.stream.replace(/stream$/, '*')}'`]))]
+}
+
+function effectOf(levelOf: typeof fault): string {
+  return levelOf === fault
+    ? 'The bus does not work without them.'
+    : 'The bus works less well without them; docs/redis.md says how.'
+}
+
+/** The command that grants rights to the user. */
+export function grantOf(options: ResolvedRedisOptions, rights: readonly string[]): string {
+  return ['redis-cli -u <admin-url> ACL SETUSER', userOf(options), ...rights].join(' ')
+}
+
+function userOf({ redisUrl, username }: ResolvedRedisOptions): string {
+  return username ?? (decodeURIComponent(new URL(redisUrl).username) || 'default')
 }

@@ -1,4 +1,5 @@
 import { mergedPages, type PageSource } from '../../kit/merged-pages.ts'
+import { checkPlace } from '../../kit/places.ts'
 import { sleep } from '../../kit/time.ts'
 import type { MessageScan, ScannedMessage, ScanRequest } from '../../transport/admin.ts'
 import { AS_BUFFERS, type RedisClient } from '../client/client.ts'
@@ -6,23 +7,17 @@ import { isBefore, readStreamState, type StreamWithGroups } from '../client/stre
 import { commandError } from '../errors.ts'
 import type { ResolvedRedisOptions } from '../options.ts'
 import { readEntries, readMessage, type StreamEntry } from '../wire/entry.ts'
+import { MAX_NUMBER, readPosition } from '../wire/entry-id.ts'
 import { partitionOfKey } from '../wire/partition.ts'
 
 /** Entries per reply. */
 const PAGE = 200
 /** Pause after a read that found nothing, in milliseconds. */
 const POLL_MS = 100
-const LAST_SEQUENCE = '18446744073709551615'
 
 /** One stream of the range. */
 interface ScannedStream {
   readonly key: string
-  readonly partition: number
-}
-
-/** The entry of a stream that the range starts with, or ends before. */
-interface Place {
-  readonly id: string
   readonly partition: number
 }
 
@@ -37,6 +32,7 @@ export class RedisScan {
   }
 
   async open({ from, direction, aggregateId }: ScanRequest): Promise<MessageScan> {
+    checkPlace('browse: from', from, (text) => readPosition(text) !== undefined)
     const isForward = direction === 'forward'
     const streams = this.#streamsOf(aggregateId)
     const states = await this.#states(streams)
@@ -172,14 +168,9 @@ function comesBefore(a: ReadEntry, b: ReadEntry): boolean {
 
 /** The first id to read in a stream; undefined for the end at which the direction starts. */
 function startIn({ partition }: ScannedStream, from: Date | string, isForward: boolean): string | undefined {
-  if (from instanceof Date) return isForward ? `${from.getTime()}-0` : `${from.getTime()}-${LAST_SEQUENCE}`
-  const place = placeIn(from)
+  if (from instanceof Date) return isForward ? `${from.getTime()}-0` : `${from.getTime()}-${MAX_NUMBER}`
+  const place = readPosition(from)
   if (place === undefined) return undefined
   const isRead = isForward ? partition <= place.partition : partition >= place.partition
   return isRead ? `(${place.id}` : place.id
-}
-
-function placeIn(position: string): Place | undefined {
-  const [, id, partition] = /^(\d+-\d+)(?:\/(\d+))?$/.exec(position) ?? []
-  return id === undefined ? undefined : { id, partition: Number(partition ?? 0) }
 }

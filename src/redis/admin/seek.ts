@@ -1,11 +1,10 @@
-import { ConfigError } from '../../errors.ts'
-import { wrongPlace } from '../../transport/admin.ts'
+import { checkPlace } from '../../kit/places.ts'
 import type { RedisClient } from '../client/client.ts'
 import { countAfter } from '../client/count-entries.ts'
 import { readStreamState } from '../client/stream-state.ts'
 import type { ResolvedRedisOptions } from '../options.ts'
+import { MAX_NUMBER, readPosition } from '../wire/entry-id.ts'
 
-const LAST_SEQUENCE = 18446744073709551615n
 /** Pending entries whose attempts are forgotten at once. */
 const PAGE = 500
 
@@ -18,6 +17,7 @@ export async function placesOf(
   { keys }: ResolvedRedisOptions,
   to: Date | string,
 ): Promise<StreamPlaces> {
+  checkPlace('admin.seek: to', to, (text) => readPosition(text) !== undefined)
   const places = await Promise.all(
     keys.streams.map(async (key, partition) => [key, await placeIn(client, key, partition, to)] as const),
   )
@@ -33,16 +33,16 @@ async function placeIn(
   if (to === 'first') return '0-0'
   if (to === 'last') return (await readStreamState(client, key))?.stream.lastGeneratedId ?? '0-0'
   if (to instanceof Date) return before(BigInt(Math.max(0, to.getTime())), 0n)
-  const [, time, sequence, own] = /^(\d+)-(\d+)(?:\/(\d+))?$/.exec(to) ?? []
-  if (time === undefined || sequence === undefined) throw new ConfigError('admin.seek', [wrongPlace(to)])
+  const { id, partition: own } = readPosition(to) ?? { id: '0-0', partition: 0 }
+  const [time = '', sequence = ''] = id.split('-')
   // Entries with the same id are in the order of their partitions.
-  return partition <= Number(own ?? 0) ? `${time}-${sequence}` : before(BigInt(time), BigInt(sequence))
+  return partition <= own ? id : before(BigInt(time), BigInt(sequence))
 }
 
 /** The id before another one. */
 function before(time: bigint, sequence: bigint): string {
   if (sequence > 0n) return `${time}-${sequence - 1n}`
-  return time > 0n ? `${time - 1n}-${LAST_SEQUENCE}` : '0-0'
+  return time > 0n ? `${time - 1n}-${MAX_NUMBER}` : '0-0'
 }
 
 /** The number of entries behind the places. */

@@ -1,6 +1,7 @@
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import { toError } from '../../errors.ts'
 import { READ_BACKOFF } from '../../kit/backoff.ts'
+import { counted } from '../../kit/counted.ts'
 import { settledWithin, sleep } from '../../kit/time.ts'
 import type { Consumption, Delivery, Intake, TransportHost } from '../../transport/transport.ts'
 import type { RedisClient } from '../client/client.ts'
@@ -151,7 +152,7 @@ export class RedisBroadcast implements Consumption {
     const lost = added - addedBefore - readCount
     position.addedBefore = added - readCount
     if (lost <= 0) return
-    const detail = `${lost} entries of ${key} were removed before this instance read them`
+    const detail = `${counted(lost, 'entry', 'entries')} of ${key} ${lost === 1 ? 'was' : 'were'} removed before this instance read them`
     this.#parts.host.notify({ type: 'eventsLost', detail, count: lost })
   }
 

@@ -1,3 +1,4 @@
+import { counted } from '../../kit/counted.ts'
 import { IdleCounter } from '../../kit/idle-counter.ts'
 import { sleep } from '../../kit/time.ts'
 import type { DeadLetterReason, Intake, TransportHost } from '../../transport/transport.ts'
@@ -208,7 +209,7 @@ function deliveryLimit(count: number, consumerGroup: string): DeadLetterReason {
   return {
     kind: 'delivery_limit_exceeded',
     errorName: 'Error',
-    errorMessage: `delivered ${count} times without being acknowledged`,
+    errorMessage: `delivered ${counted(count, 'time')} without being acknowledged`,
     handlerNames: [],
     settledHandlers: [],
     consumerGroup,

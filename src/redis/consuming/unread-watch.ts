@@ -1,3 +1,4 @@
+import { counted } from '../../kit/counted.ts'
 import type { TransportHost } from '../../transport/transport.ts'
 import type { RedisClient } from '../client/client.ts'
 import { type GroupState, readStreamState, unreadRemoved } from '../client/stream-state.ts'
@@ -27,7 +28,7 @@ export class RedisUnreadWatch {
     // The count stays until the group reads its next entry.
     const reported = this.#reported.get(stream) ?? 0
     if (count > reported) {
-      const detail = `${count} entries were removed from ${stream} before the group ${consumerGroup} had read them`
+      const detail = `${counted(count, 'entry was', 'entries were')} removed from ${stream} before the group ${consumerGroup} had read them`
       this.#host.notify({ type: 'eventsLost', detail, count: count - reported })
     }
     this.#reported.set(stream, count)

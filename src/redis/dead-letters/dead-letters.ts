@@ -1,3 +1,4 @@
+import { wrongCursor } from '../../kit/places.ts'
 import { readReason, readReplays, writeImported, writeReplay } from '../../transport/dead-letter-fields.ts'
 import type { SweepOptions, SweepReport, SweepVerdict } from '../../transport/dead-letter-store.ts'
 import { replayDestination } from '../../transport/replay-destination.ts'
@@ -15,6 +16,7 @@ import { runScript } from '../client/scripts.ts'
 import { commandError } from '../errors.ts'
 import type { ResolvedRedisOptions } from '../options.ts'
 import { entryCommand, readEntries, readMessage, type StreamEntry, sizeOf } from '../wire/entry.ts'
+import { isEntryId } from '../wire/entry-id.ts'
 import { partitionOfKey } from '../wire/partition.ts'
 import { GroupTally } from './group-tally.ts'
 import { type Orders, ordersOf, type ParkedPlaces, readParked } from './parked-places.ts'
@@ -55,6 +57,7 @@ export class RedisDeadLetters implements DeadLetterStore {
     cursor: string | undefined,
     listing?: DeadLetterListing,
   ): Promise<DeadLetterPage> {
+    if (cursor !== undefined && !isEntryId(cursor)) throw wrongCursor(cursor)
     const letters: StoredDeadLetter[] = []
     let start = cursor
     let left = listing?.maxScanned ?? Number.POSITIVE_INFINITY
@@ -298,10 +301,6 @@ interface LargeReplay {
 }
 
 const NO_ORDERS: Orders = { orders: [], members: [] }
-
-function isEntryId(id: string): boolean {
-  return /^\d+-\d+$/.test(id)
-}
 
 /** The fields of the original entry: without those that dead-lettering or an earlier replay added, as in the script. */
 function originalFields({ fields }: StreamEntry): readonly RedisArgument[] {

@@ -1,3 +1,4 @@
+import { counted } from '../../kit/counted.ts'
 import { sleep } from '../../kit/time.ts'
 import type { TransportHost } from '../../transport/transport.ts'
 import type { RedisClient } from '../client/client.ts'
@@ -179,7 +180,10 @@ export class RedisTrimmer {
     known: ReadonlyMap<string, number>,
   ): void {
     if (groups.length === 0) {
-      this.#reportLost(`${removed} entries were trimmed from ${key} before any group had read them`, removed)
+      this.#reportLost(
+        `${counted(removed, 'entry was', 'entries were')} trimmed from ${key} before any group had read them`,
+        removed,
+      )
     }
     for (const { name, lag } of groups) {
       const read = lag === null ? known.get(name) : Math.max(0, stream.length - lag)
@@ -187,7 +191,7 @@ export class RedisTrimmer {
       const count = removed - read
       if (count <= 0) continue
       this.#reportLost(
-        `${count} entries were trimmed from ${key} before the group ${name} had read them`,
+        `${counted(count, 'entry was', 'entries were')} trimmed from ${key} before the group ${name} had read them`,
         count,
       )
     }

@@ -58,6 +58,10 @@ export const browsingTests = [
       const start = await browsed(bus, { direction, limit: 4 })
       const rest = await browsed(bus, { direction, from: start.at(-1)?.position ?? '' })
       assert.deepEqual(idsOf([...start, ...rest]), idsOf(direction === 'forward' ? forward : backward))
+      for (const from of ['nonsense', '-1', '1.5', `${'9'.repeat(30)}-1`]) {
+        const wrong = { code: 'CONFIG_INVALID', message: /from must be/ }
+        await assert.rejects(browsed(bus, { direction, from }), wrong)
+      }
     }
   }),
 

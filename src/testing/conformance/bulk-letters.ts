@@ -21,6 +21,13 @@ export const bulkLetterTests = [
     assert.deepEqual(numbersOf(await pages(bus, { filter: rare, maxScanned: 2 })), [5])
     const start = await bus.deadLetters.list({ filter: rare, maxScanned: 2 })
     assert.deepEqual([start.deadLetters.length, start.cursor === undefined], [0, false])
+    for (const order of ['oldest', 'newest'] as const) {
+      for (const cursor of ['nonsense', '{}', '0', '-', `${'9'.repeat(30)}-1`, '{"ends":[1]}']) {
+        const wrong = { code: 'CONFIG_INVALID', message: /cursor must be/ }
+        await assert.rejects(bus.deadLetters.list({ order, cursor, limit: 3 }), wrong)
+        await assert.rejects(bus.deadLetters.list({ order, cursor, filter }), wrong)
+      }
+    }
     assert.equal(await bus.deadLetters.count(filter), 4)
     assert.equal(await bus.deadLetters.count({ eventId: events[3]?.eventId ?? '' }), 1)
     assert.equal(await bus.deadLetters.count({ consumerGroup: 'elsewhere' }), 0)

@@ -16,6 +16,7 @@ export const CAPABILITIES = {
   parking:
     'keeps later events of an aggregate behind a dead letter (`WaitingStore.parkProblem` is undefined)',
   deadLetters: 'keeps events that failed for good, for inspection and replay',
+  replayLock: 'replays a dead letter only once if two processes replay it at the same time',
   wire: 'transports messages as bytes, which other producers can write, too',
   redelivery: 'redelivers events that a consumer did not settle',
   backpressure: 'holds a bounded number of messages',

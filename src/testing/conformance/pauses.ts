@@ -182,7 +182,7 @@ export const pauseTests = [
     })
     for (const bus of buses) await pausedWith(scene, bus, 'paused by ada')
     await assert.rejects(operator.admin.pause('main', { by: 'ben', waitMs: 1500 }), {
-      message: /handles 1 events, the oldest for \d+ s, as it reported \d+ s ago\. The pause stays/,
+      message: /handles 1 event, the oldest for \d+ s, as it reported \d+ s ago\. The pause stays/,
     })
     const waiting = operator.admin.pause('main', { by: 'cleo', waitMs: scene.waitMs })
     gate.resolve()

@@ -32,6 +32,51 @@ export const replayedLetterTests = [
     assert.equal(await admin.deadLetters.replay(letter?.id ?? ''), false)
   }),
 
+  test('replays a dead letter once if one bus is asked several times at once', {
+    needs: ['deadLetters'],
+  }, async (scene) => {
+    const { bus, fails, marks } = await brokenBus(scene)
+    await bus.publish(series('Order-1', 3))
+    const [first] = await deadLettersOf(scene, bus, 3)
+    const before = fails.runs.length
+    fails.isFixed = true
+    const { deadLetters } = bus
+
+    const calls = [1, 2, 3].map(() => deadLetters.replay(first?.id ?? ''))
+    assert.deepEqual((await Promise.all(calls)).filter(Boolean), [true])
+    const sweeps = await Promise.all([deadLetters.replayAll(), deadLetters.replayAll()])
+    assert.equal(sweeps[0] + sweeps[1], 2)
+
+    await scene.runs(fails, before + 3)
+    await scene.flush(bus, 'Order-1', marks)
+    assert.equal(fails.runs.length, before + 3)
+    assert.equal(await deadLetters.count(), 0)
+  }),
+
+  test('replays a dead letter once if two processes do it at the same time', {
+    needs: ['deadLetters', 'consumerGroups', 'replayLock'],
+  }, async (scene) => {
+    const { bus, fails, marks } = await brokenBus(scene)
+    await bus.publish([noted('Order-1')])
+    const [letter] = await deadLettersOf(scene, bus, 1)
+    const before = fails.runs.length
+    fails.isFixed = true
+    const operators = [
+      await scene.brokerBus({ consumerGroup: 'b' }),
+      await scene.brokerBus({ consumerGroup: 'c' }),
+    ]
+    for (const { deadLetters } of operators) assert.equal(await deadLetters.count(), 1)
+
+    const answers = await Promise.all(
+      operators.map(({ deadLetters }) => deadLetters.replay(letter?.id ?? '')),
+    )
+
+    assert.deepEqual(answers.filter(Boolean), [true])
+    await scene.runs(fails, before + 1)
+    await scene.flush(bus, 'Order-1', marks)
+    assert.equal(fails.runs.length, before + 1)
+  }),
+
   test('replays to one of two groups that failed', {
     needs: ['deadLetters', 'consumerGroups'],
   }, async (scene) => {

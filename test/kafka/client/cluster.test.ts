@@ -155,3 +155,31 @@ it('rejects in time while too few nodes are up, and continues when they are back
   )
   await until('the event', () => seen.has(event.eventId), 30_000)
 })
+
+it('finds partitions without a leader with diagnose, and names them', async () => {
+  const topicPrefix = freshName()
+  const [first] = nodes
+  if (first === undefined) throw new Error('the cluster has no nodes')
+  const others = nodes.slice(1).map(({ url }) => url)
+  const options = { bootstrapServers: others.join(), topicPrefix, topicPartitions: 6, replicationFactor: 1 }
+  await createBus({ ...options, acks: '1' }).publish([orderCreated()])
+  const examine = async () => {
+    for await (const finding of createBus(options).admin.diagnose()) {
+      if (finding.check === 'kafka-topic') return finding
+    }
+    return undefined
+  }
+  expect((await examine())?.level).toBe('ok')
+  await first.kill()
+
+  await until('the missing leaders', async () => (await examine())?.level === 'fault', 30_000)
+  expect(await examine()).toMatchObject({
+    // Each node leads two of the six.
+    text: expect.stringMatching(
+      /^Partitions without a leader: \d, \d\. Their events can be neither published nor read\.$/,
+    ),
+    remedy: `Start the brokers that have their replicas: kafka-topics.sh --bootstrap-server ${others.join()} --describe --unavailable-partitions`,
+  })
+  await first.start()
+  await until('the leaders', async () => (await examine())?.level === 'ok', 60_000)
+})

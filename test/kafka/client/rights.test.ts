@@ -80,19 +80,37 @@ it('finds a missing right with diagnose, and a wrong password', async () => {
     return found
   }
 
+  const own = [`${topic}.dlq`, `${topic}.replay.${topicPrefix}`]
+  const group = `kafka-rights: The user has no right Read on the group ${topicPrefix}.`
   expect(await problems()).toEqual([
     `kafka-topic: The user has no right Describe on the topic ${topic}.`,
-    `kafka-rights: The user has no right Describe on the topic ${topic}.`,
+    `kafka-rights: The user has no right Describe on the topics ${[topic, ...own].join(', ')}.`,
+    group,
   ])
   await grant('topic', topic, 'describe')
+  const reading = ['Write', 'Read'].map(
+    (operation) => `kafka-rights: The user has no right ${operation} on the topic ${topic}.`,
+  )
   expect(await problems()).toEqual([
-    `kafka-rights: The user has no right Write on the topic ${topic}.`,
-    `kafka-rights: The user has no right Read on the topic ${topic}.`,
-    `kafka-rights: The user has no right Read on the group ${topicPrefix}.`,
+    ...reading,
+    `kafka-rights: The user has no right Create on the topics ${own.join(', ')}.`,
+    group,
   ])
+  // Who creates the topics for the bus needs not grant that right.
+  expect(await problems({ createTopics: false })).toEqual([...reading, group])
   await grant('topic', topic)
   await grant('group', topicPrefix)
   expect(await problems()).toEqual([])
+  expect(await problems({ replicationFactor: 7 })).toEqual(
+    [own.join(', '), `${topic}.control`].map((names) =>
+      expect.stringMatching(
+        new RegExp(`^kafka-rights: The brokers refuse to create the missing topics? ${names}: INVALID_REPL`),
+      ),
+    ),
+  )
+  await administer(kafka.url, async (admin) => {
+    expect((await admin.listTopics()).filter((name) => name.startsWith(topicPrefix))).toEqual([topic])
+  })
   expect(await problems({ saslPassword: 'wrong' })).toEqual([
     expect.stringMatching(/^connection: Kafka at .* refuses the credentials/),
   ])

@@ -2,6 +2,7 @@ import { once } from 'node:events'
 import type { AddressInfo } from 'node:net'
 import { createServer } from 'node:tls'
 import { afterAll, expect, it, onTestFinished, vi } from 'vitest'
+import { run } from '../../../src/cli/run.ts'
 import type { EventBus, Finding } from '../../../src/index.ts'
 import { freePort } from '../../brokers/free-port.ts'
 import { launchBroker } from '../../brokers/launch-broker.ts'
@@ -160,7 +161,7 @@ it('finds a key of another type, a group without consumers, and dead letters', a
   expect(wrong.code).toBe(5)
   expect(wrong.problems).toContainEqual({
     ...{ check: 'redis-keys', level: 'fault', text: `The key ${prefix}:stream is a list, not a stream.` },
-    remedy: 'Choose another streamPrefix, or delete the key.',
+    remedy: `Choose another streamPrefix, or delete the key: redis-cli -u ${broker.url} DEL '${prefix}:stream'`,
   })
 
   const streamPrefix = freshPrefix()
@@ -178,14 +179,56 @@ it('finds a key of another type, a group without consumers, and dead letters', a
     [
       {
         ...{ check: 'groups', level: 'warning' },
-        text: 'Nobody consumes for the group billing, and 1 events wait for it.',
-        remedy: 'Start a consumer, or remove the group: eventspine groups delete billing',
+        text: 'Nobody consumes for the group billing, and 1 event waits for it.',
+        remedy: `Start a consumer, or remove the group: eventspine groups delete 'billing' ${broker.url} --prefix ${streamPrefix}`,
       },
       {
         ...{ check: 'groups', level: 'warning', text: 'The group billing has 2 dead letters.' },
-        remedy: expect.stringContaining("dlq summary --filter 'group:billing'"),
+        remedy: `Look at their errors, and replay them: eventspine dlq summary --filter 'group:billing' ${broker.url} --prefix ${streamPrefix}`,
       },
     ],
+  ])
+  for (const { remedy = '' } of problems) {
+    const [, command = ''] = / eventspine (.*)$/.exec(remedy) ?? []
+    const words = wordsOf(command).filter((word) => word !== broker.url)
+    const { run } = shell(broker.url, streamPrefix, 'y')
+    expect([command, (await run(...words.slice(0, words.indexOf('--prefix')))).code]).toEqual([command, 0])
+  }
+})
+
+it('names the bus in the commands of its remedies as the command line did, without a password', async () => {
+  const client = await connectClient(broker.url)
+  await client.sendCommand(['CONFIG', 'SET', 'maxmemory', '500mb', 'maxmemory-policy', 'allkeys-lru'])
+  onTestFinished(async () => {
+    await client.sendCommand(['CONFIG', 'SET', 'maxmemory', '0', 'maxmemory-policy', 'noeviction'])
+  })
+  await client.sendCommand(['ACL', 'SETUSER', 'operator', 'on', `>${PASSWORD}`, '~*', '+@all'])
+  const prefix = freshPrefix()
+  await client.sendCommand(['XGROUP', 'CREATE', `${prefix}:stream`, 'left', '$', 'MKSTREAM'])
+  const remediesOf = async (environment: Record<string, string>, ...words: readonly string[]) => {
+    const lines: string[] = []
+    const ignore = () => undefined
+    const out = (text: string) => Promise.resolve(void lines.push(text))
+    const terminal = { out, err: ignore, columns: undefined, hasColor: false, ask: undefined, environment }
+    const { folder: workingDirectory } = shell(broker.url, prefix)
+    const { signal: interrupted } = new AbortController()
+    await run(['doctor', '--json', ...words], { ...terminal, workingDirectory, interrupted })
+    const findings: readonly Finding[] = JSON.parse(lines.join('')).findings
+    return findings.flatMap(({ remedy }) => remedy ?? [])
+  }
+  const [eviction, group] = ['CONFIG SET maxmemory-policy noeviction', "eventspine groups delete 'left'"]
+
+  expect(await remediesOf({}, broker.url, '--prefix', prefix)).toEqual([
+    `redis-cli -u ${broker.url} ${eviction}`,
+    expect.stringMatching(new RegExp(` ${group} ${broker.url} --prefix ${prefix}$`)),
+  ])
+  expect(await remediesOf({}, as('operator'), '--prefix', prefix)).toEqual([
+    `redis-cli -u <url> ${eviction}`,
+    expect.stringMatching(new RegExp(` ${group} <url> --prefix ${prefix}$`)),
+  ])
+  expect(await remediesOf({ EVENTSPINE_URL: as('operator') }, '--prefix', prefix)).toEqual([
+    `redis-cli -u "$EVENTSPINE_URL" ${eviction}`,
+    expect.stringMatching(new RegExp(` ${group} --prefix ${prefix}$`)),
   ])
 })
 
@@ -201,7 +244,7 @@ it('names each missing right, and says what it could not check', async () => {
       {
         ...{ check: 'redis-rights', level: 'fault' },
         text: 'The user may not run XADD on the keys of the bus. The bus does not work without them.',
-        remedy: 'ACL SETUSER <user> +xadd, and check its key patterns',
+        remedy: 'redis-cli -u <admin-url> ACL SETUSER limited +xadd',
       },
       {
         ...{ check: 'redis-rights', level: 'warning' },
@@ -211,9 +254,52 @@ it('names each missing right, and says what it could not check', async () => {
     ],
   ])
   await client.sendCommand(['ACL', 'SETUSER', 'elsewhere', 'on', `>${PASSWORD}`, '~other:*', '+@all'])
-  const elsewhere = await examine(as('elsewhere'))
-  expect(elsewhere.problems.find(({ check }) => check === 'redis-rights')?.text).toMatch(
-    /not run XADD, XREAD,/,
+  const foreign = freshPrefix()
+  const elsewhere = await examine(as('elsewhere'), foreign)
+  const [needed] = elsewhere.problems.filter(({ check }) => check === 'redis-rights')
+  expect(needed).toMatchObject({
+    text: expect.stringContaining(`keys ${foreign}:stream, ${foreign}:stream_dlq, `),
+    remedy: `redis-cli -u <admin-url> ACL SETUSER elsewhere '~${foreign}:*'`,
+  })
+  for (const { remedy = '' } of limited.problems) {
+    await client.sendCommand(
+      wordsOf(remedy)
+        .slice(3)
+        .map((word) => word.replace(/^'|'$/g, '')),
+    )
+  }
+  expect((await examine(as('limited'))).problems).toEqual([])
+  const own = freshPrefix()
+  const patterns = ['resetkeys', `~${own}:stream`, `~${own}:stream:*`, `~${own}:stream_dlq`]
+  await user('patterned', ...patterns, `~${own}:retry:*`)
+  const patterned = await examine(as('patterned'), own)
+  expect([patterned.code, patterned.problems]).toMatchObject([
+    5,
+    [
+      {
+        text: `The user may not read and write the keys ${own}:stream_dlq:parked. The bus does not work without them.`,
+      },
+    ],
+  ])
+  await user(
+    'silent',
+    'resetkeys',
+    `~${own}:retry:*`,
+    `~${own}:stream`,
+    `~${own}:stream_dlq*`,
+    `~${own}:stream:replay:*`,
+  )
+  const silent = await examine(as('silent'), own)
+  expect(silent.problems).toMatchObject([
+    {
+      ...{ check: 'redis-rights', level: 'warning' },
+      text: expect.stringContaining(`keys ${own}:stream:presence, ${own}:stream:presence:expiries, `),
+      remedy: `redis-cli -u <admin-url> ACL SETUSER silent '~${own}:*'`,
+    },
+  ])
+  await user('reader', 'resetkeys', `%R~${own}:*`, `~${own}:stream`, `~${own}:stream_dlq*`, `~${own}:retry:*`)
+  expect((await examine(as('reader'), own)).problems[0]?.text).toContain(
+    `keys ${own}:stream:replay:default. `,
   )
   await user('scriptless', '-eval')
   expect((await examine(as('scriptless'))).problems).toMatchObject([
@@ -226,7 +312,7 @@ it('names each missing right, and says what it could not check', async () => {
     ...['redis-version', 'redis-role', 'redis-cluster', 'redis-eviction', 'redis-memory'].map((check) => ({
       check,
     })),
-    { check: 'redis-persistence', remedy: 'Grant +info to the user.' },
+    { check: 'redis-persistence', remedy: 'redis-cli -u <admin-url> ACL SETUSER blind +info' },
   ])
 })
 

@@ -101,7 +101,7 @@ function reportOf({ mask }: RequestContext, { scanned, total, ended, remark }: S
   if (ended === 'unavailable')
     return `the bus keeps no past events. ${mask.text(remark?.replace(/\.$/, '') ?? '')}`
   const of = total === undefined ? '' : ` of ${numberText(Math.max(total, scanned))}`
-  return `${numberText(scanned)}${of} events were searched, the newest first`
+  return `Events searched: ${numberText(scanned)}${of}, the newest first`
 }
 
 function groupsCard(context: RequestContext, { groups: all, deadLetters }: Explanation): Html {

@@ -149,7 +149,7 @@ function sentence({ action }: BulkVerb, matched: number, groups: SummaryProgress
   if (matched === 0) return html`No dead letter matches. There is nothing to ${action}.`
   const consumerGroups = [...new Set(groups.flatMap((group) => group.consumerGroups))]
   const handlers = [...new Set(groups.flatMap((group) => group.handlerNames))]
-  const those = matched === 1 ? '1 dead letter' : `${numberText(matched)} dead letters`
+  const those = lettersOf(matched)
   const of = html`${consumerGroups.length > 0 && html` ${consumerGroups.length === 1 ? 'group' : 'groups'} ${names(consumerGroups)}`}${handlers.length > 0 && html`, ${handlers.length === 1 ? 'handler' : 'handlers'} ${names(handlers)}`}`
   switch (action) {
     case 'replay':

@@ -1,7 +1,7 @@
 import type { DeadLetter, DeadLetterGroup, SummaryProgress } from '../../../bus/index.ts'
 import { DEAD_LETTER_KEYS, deadLetterLine, writeDeadLetterLine } from '../../../filter-line/index.ts'
 import type { Reading } from '../../background-reads.ts'
-import { badge, card, empty, filterForm, numberText, table, when } from '../../components.ts'
+import { badge, card, counted, empty, filterForm, numberText, table, when } from '../../components.ts'
 import type { FilterOfQuery, RequestContext } from '../../context.ts'
 import { foreign, type Html, html } from '../../html.ts'
 import { Jobs } from '../../jobs/jobs.ts'
@@ -82,7 +82,7 @@ function errorsCard(context: RequestContext, given: Filter, counts: Counts): Htm
   const rest = groups.length - shown.length
   const body = html`${!isComplete && html`<progress max="${Math.max(total, scanned, 1)}" value="${scanned}" aria-label="Counting"></progress>`}
 ${shown.length > 0 && errorTable(context, given, shown)}
-${rest > 0 && html`<p class="pages">${numberText(rest)} more errors are not shown. A filter shows them.</p>`}`
+${rest > 0 && html`<p class="pages">${counted(rest, 'more error is', 'more errors are')} not shown. A filter shows them.</p>`}`
   return card('By error', body, html`<p class="quiet small" role="status">${windowOf(given, counts)}</p>`)
 }
 
