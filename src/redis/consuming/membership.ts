@@ -1,8 +1,10 @@
 import { randomUUID } from 'node:crypto'
+import { toError } from '../../errors.ts'
 import { sleep } from '../../kit/time.ts'
 import type { RedisClient } from '../client/client.ts'
 import type { RedisLink } from '../client/link.ts'
 import { runScript } from '../client/scripts.ts'
+import { isForbidden } from '../errors.ts'
 import type { ResolvedRedisOptions } from '../options.ts'
 
 /** Longest time between two beats, in milliseconds. */
@@ -143,8 +145,7 @@ export class RedisMembership {
 
   #refused(error: unknown): void {
     // A group without leases works without members: entries of dead consumers wait for `pendingIdleMs`.
-    if (this.#mode === 'competes' && /NOPERM|can't run this command/i.test(String(error)))
-      this.#isRefused = true
+    if (this.#mode === 'competes' && isForbidden(toError(error))) this.#isRefused = true
     else this.#parts.onFailure(error)
   }
 
