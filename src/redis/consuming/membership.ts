@@ -117,13 +117,12 @@ export class RedisMembership {
     return this.#beating
   }
 
-  /** @param leavesEntries - true if other members have to take over entries of this consumer. */
+  /** @param leavesEntries - true if entries of this consumer are pending. */
   async leave(client: RedisClient, leavesEntries: boolean): Promise<void> {
     this.end()
     const { keys, consumerGroup, consumerName } = this.#parts.options
     const state = [keys.members(consumerGroup), keys.departed(consumerGroup)]
-    const leaves = leavesEntries && this.#mode === 'competes'
-    await runScript(client, 'LEAVE', state, [this.#token, consumerName, leaves ? '1' : '0'])
+    await runScript(client, 'LEAVE', state, [this.#token, consumerName, leavesEntries ? '1' : '0'])
   }
 
   /** Stops beating. */
