@@ -4,7 +4,7 @@ import { currentCause } from './causation.ts'
 import { type EventIssue, EventValidationError } from './errors.ts'
 import { ImmutableDate, immutableCopy, UnsupportedValue } from './immutable.ts'
 import { newId } from './new-id.ts'
-import { decodedForm } from './round-trip.ts'
+import { decodedForm, isDecodedForm } from './round-trip.ts'
 
 /** JSON data that callers attach to an event. */
 export type EventMetadata = Readonly<Record<string, unknown>>
@@ -130,12 +130,10 @@ export function buildEnvelope(kind: EventKind, input: EnvelopeInput): BuiltEnvel
 export function copyMetadata(eventType: string, metadata: EventMetadata | undefined): EventMetadata {
   if (metadata === undefined) return NO_METADATA
   try {
-    const notes = { hasInstance: false }
-    const copy = immutableCopy(metadata, 'metadata', notes)
-    // Class instances can change later, so they are replaced by their JSON form now. The copy of an object is an
-    // object.
+    const copy = immutableCopy(metadata, 'metadata')
+    // Every handler gets the metadata as a consumer decodes it, also in memory. The copy of an object is an object.
     return (
-      notes.hasInstance ? immutableCopy(decodedForm(copy, 'metadata'), 'metadata') : copy
+      isDecodedForm(copy) ? copy : immutableCopy(decodedForm(copy, 'metadata'), 'metadata')
     ) as EventMetadata
   } catch (error) {
     throw asValidationError(eventType, error)

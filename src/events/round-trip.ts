@@ -26,6 +26,17 @@ export function decodedForm(value: unknown, path: string): unknown {
   return fields
 }
 
+/** True if decoding a copy made by {@link immutableCopy} results in equal data. Copies nothing. */
+export function isDecodedForm(value: unknown): boolean {
+  if (value === undefined) return false
+  if (typeof value === 'bigint') return !isSmall(value)
+  if (typeof value !== 'object' || value === null) return true
+  if (Array.isArray(value)) return value.every(isDecodedForm)
+  if (value instanceof Date || hasToJson(value)) return false
+  for (const key in value) if (!isDecodedForm(Reflect.get(value, key))) return false
+  return true
+}
+
 function decodedInstance(value: { toJSON(): unknown }, path: string): unknown {
   const json: unknown = value.toJSON()
   if (json === undefined) throw new UnsupportedValue(path, 'has a toJSON that returns undefined')

@@ -24,6 +24,12 @@ export function isTransient(error: Error): boolean {
   return TRANSIENT.test(error.message) || UNSENT.includes(error.message)
 }
 
+/** True if the user may not run the command, or may not use one of its keys; also within a script. */
+export function isForbidden(error: Error): boolean {
+  // In scripts: "The user executing the script can't run this command" until 7.0, "ACL failure in script" since 7.2.
+  return /^NOPERM|\bACL failure in script|The user executing the script can't/.test(error.message)
+}
+
 /** True if the stream or its consumer group does not exist. */
 export function isNoGroup(error: unknown): boolean {
   return error instanceof Error && /^NOGROUP|no such key/i.test(error.message)

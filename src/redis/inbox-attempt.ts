@@ -5,6 +5,7 @@ import { settledUntil } from '../kit/time.ts'
 import { quote } from '../redaction.ts'
 import { ConnectionError } from '../transport/errors.ts'
 import type { RedisArgument } from './client/client.ts'
+import { isForbidden } from './errors.ts'
 import type { InboxKeys, InboxScripts, RefusedCommand } from './inbox-scripts.ts'
 
 /** Durations in milliseconds. */
@@ -110,6 +111,7 @@ function replyError(thrown: unknown): ConnectionError {
       `Redis refused the keys of the inbox: ${text}. Put a hash tag into keyPrefix, so that all keys are in one slot.`,
     )
   }
-  const code = /^(NOPERM|NOAUTH|WRONGPASS)/.test(text) ? 'AUTHENTICATION_FAILED' : 'CONNECTION_LOST'
+  const isRefused = isForbidden(toError(thrown)) || /^(NOAUTH|WRONGPASS)/.test(text)
+  const code = isRefused ? 'AUTHENTICATION_FAILED' : 'CONNECTION_LOST'
   return new ConnectionError(code, `Redis did not confirm a step of the inbox: ${text}.`)
 }

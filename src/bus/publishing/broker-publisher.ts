@@ -15,8 +15,8 @@ import type { FirstConnection } from '../first-connection.ts'
 import type { BusCounters } from '../telemetry/bus-counters.ts'
 import type { BusMetrics } from '../telemetry/bus-metrics.ts'
 import { publishSpanOf } from '../telemetry/bus-spans.ts'
-import type { PublishDeadline } from './publish-deadlines.ts'
-import { PublishQueue, type PublishRequest } from './publish-queue.ts'
+import { PublishQueue } from './publish-queue.ts'
+import type { PublishRequest } from './publish-request.ts'
 
 export interface BrokerPublisherParts {
   readonly transport: Transport
@@ -45,12 +45,16 @@ export class BrokerPublisher {
     this.#queue = new PublishQueue({
       timeoutMs: parts.publishTimeoutMs,
       encode: (event, trace, cause) => this.#encode(event, trace, cause),
-      send: (messages, deadline) => this.#publishBefore(messages, deadline),
+      send: (messages, signal) =>
+        parts.connection.isDone
+          ? parts.transport.publish(messages, signal)
+          : this.#publishOnceConnected(messages, signal),
       expired: () =>
         new PublishTimeoutError(
           parts.publishTimeoutMs,
           'the broker was busy with earlier events; publish fewer events at once',
         ),
+      overdue: () => new PublishTimeoutError(parts.publishTimeoutMs, 'the transport did not answer'),
     })
   }
 
@@ -110,24 +114,13 @@ export class BrokerPublisher {
     this.#parts.metrics.recorder?.published(events, failed, startedAt)
   }
 
-  /** Connects if necessary. Ends even if the transport does not answer. */
-  async #publishBefore(
+  async #publishOnceConnected(
     messages: readonly OutgoingMessage[],
-    deadline: PublishDeadline,
+    signal: AbortSignal,
   ): Promise<readonly PublishFailure[]> {
-    // The caller continues first, so that all publishes of its turn are passed to the transport in the same phase.
-    await Promise.resolve()
-    if (!this.#parts.connection.isDone) {
-      const failure = await this.#connectBefore(deadline.signal)
-      if (failure !== undefined) return allFailed(messages, 'notStored', failure)
-    }
-    return new Promise((resolve, reject) => {
-      deadline.onOverdue(() => {
-        const error = new PublishTimeoutError(this.#parts.publishTimeoutMs, 'the transport did not answer')
-        resolve(allFailed(messages, 'unknown', error))
-      })
-      this.#parts.transport.publish(messages, deadline.signal).then(resolve, reject)
-    })
+    const error = await this.#connectBefore(signal)
+    if (error === undefined) return this.#parts.transport.publish(messages, signal)
+    return messages.map((_message, index) => ({ index, status: 'notStored', error }))
   }
 
   #encode(
@@ -211,14 +204,6 @@ class Publish implements PublishRequest {
     this.#owner.running.end()
     this.#reject(error)
   }
-}
-
-function allFailed(
-  messages: readonly OutgoingMessage[],
-  status: PublishFailure['status'],
-  error: Error,
-): readonly PublishFailure[] {
-  return messages.map((_message, index) => ({ index, status, error }))
 }
 
 function publishError(

@@ -19,15 +19,25 @@ export interface WaitingPublishes {
   expire(): void
 }
 
-/** The deadline of a publish whose events are passed to the transport: it limits the wait for their confirmation. */
+/** Work that a transport should have ended soon after the deadline. */
+export interface OverdueWork {
+  /** Called `GRACE_MS` after the deadline. */
+  overdue(): void
+}
+
+/**
+ * The deadline of publishes whose events are passed to the transport: it limits the wait for their confirmation. Publishes
+ * that are passed on in the same turn of the event loop can share one, because its signal is expensive.
+ */
 export class PublishDeadline {
   readonly #deadlines: Deadlines
+  readonly #work: OverdueWork[] = []
   #controller: AbortController | undefined
   #onPassed: (() => void) | undefined
-  /** Undefined until there is one. */
-  #overdueListeners: (() => void)[] | undefined
   #hasPassed = false
-  /** Time at which events of the publish were last passed to the transport. */
+  /** Publishes that have not ended. */
+  #publishes = 0
+  /** Time at which events were last passed to the transport. */
   since = 0
 
   constructor(deadlines: Deadlines) {
@@ -52,15 +62,14 @@ export class PublishDeadline {
     this.#onPassed = listener
   }
 
-  /** Adds a listener that is called `GRACE_MS` after the deadline. */
-  onOverdue(listener: () => void): void {
-    this.#overdueListeners ??= []
-    this.#overdueListeners.push(listener)
-    if (this.#hasPassed) setTimeout(listener, GRACE_MS).unref()
+  /** Adds a publish. */
+  start(): void {
+    this.#publishes += 1
   }
 
-  /** Call it when events of this publish were passed to the transport. The time starts again. */
-  handedOver(): void {
+  /** Call it when work of its publishes was passed to the transport. The time starts again. */
+  handedOver(work: OverdueWork): void {
+    this.#work.push(work)
     this.#deadlines.handedOver(this)
   }
 
@@ -69,9 +78,10 @@ export class PublishDeadline {
     this.#deadlines.confirmed()
   }
 
-  /** Call it when the publish has ended. */
+  /** Call it when a publish has ended. */
   end(): void {
-    this.#deadlines.end(this)
+    this.#publishes -= 1
+    if (this.#publishes === 0) this.#deadlines.end(this)
   }
 
   /** Only for {@link PublishDeadlines}. */
@@ -79,10 +89,8 @@ export class PublishDeadline {
     this.#hasPassed = true
     this.#controller?.abort()
     this.#onPassed?.()
-    const listeners = this.#overdueListeners
-    if (listeners === undefined) return
     setTimeout(() => {
-      for (const listener of listeners) listener()
+      for (const work of this.#work) work.overdue()
     }, GRACE_MS).unref()
   }
 }

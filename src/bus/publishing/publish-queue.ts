@@ -4,87 +4,42 @@ import type { Cause } from '../../events/causation.ts'
 import type { DomainEvent } from '../../events/index.ts'
 import type { OutgoingMessage, PublishFailure } from '../../transport/transport.ts'
 import { PublishDeadline, PublishDeadlines, type WaitingPublishes } from './publish-deadlines.ts'
+import { Call, type PublishRequest, Sending, type TraceHeaders, type Turn } from './publish-request.ts'
 
 /** Maximum time for which a burst may block the event loop before other tasks run, in milliseconds. */
 const SLICE_MS = 10
-/** Maximum number of messages that the transport holds. Further events wait here and are not encoded yet. */
+/**
+ * Maximum weight of what the transport holds. Further events wait here and are not encoded yet. What the transport holds
+ * survives each garbage collection, whose duration blocks the event loop.
+ */
 const MAX_SENT = 10_000
+/** Weight of a call of few messages, which has objects of its own. Otherwise, each message weighs 1. */
+const CALL_WEIGHT = 4
 /** Maximum size of the bodies that the transport holds, in bytes, unless a single chunk is larger. */
 const MAX_SENT_BYTES = 33_554_432
 /** Maximum number of messages that are encoded, or passed to the transport, in one step. */
 const CHUNK = 1000
 /**
- * Maximum number of messages that are passed to the transport in one turn of the event loop, each by a call of its own.
- * The transport does most of its work after that, in the same turn, so the time until then does not show how long the
- * turn will take.
+ * Maximum weight of what is passed to the transport in one turn of the event loop. The transport does most of its work after
+ * that, in the same turn, so the time until then does not show how long the turn will take.
  */
-const MAX_PER_TURN = 500
-/** Messages of one call are passed on together, so that many count as one: small batches would make the broker slower. */
-const MESSAGES_LIKE_ONE_CALL = 4
-
-type TraceHeaders = Readonly<Record<string, string>> | undefined
+const MAX_PER_TURN = 2000
+/** Maximum number of calls that share a deadline. They are passed to the transport in one turn of the event loop. */
+const CALLS_PER_DEADLINE = 50
 
 export interface PublishQueueParts {
   readonly encode: (event: DomainEvent, trace: TraceHeaders, cause: Cause | undefined) => OutgoingMessage
-  /** Hands messages to the transport. Never rejects. */
+  /** Hands messages to the transport. The signal aborts when their deadline passes. */
   readonly send: (
     messages: readonly OutgoingMessage[],
-    deadline: PublishDeadline,
+    signal: AbortSignal,
   ) => Promise<readonly PublishFailure[]>
   /** The error of an event that was not handed to the transport before its deadline. */
   readonly expired: () => Error
+  /** The error of events for which the transport reported no outcome after their deadline. */
+  readonly overdue: () => Error
   /** Length of the deadlines, in milliseconds. */
   readonly timeoutMs: number
-}
-
-/** One turn of the event loop, as far as publishes start in it. */
-interface Turn {
-  readonly startedAt: number
-  /** When the publishes that started in it began to wait; Infinity until then. */
-  endedAt: number
-}
-
-/** The events of one publish. A burst has many, so a request that waits consists of little more than these. */
-export interface PublishRequest {
-  readonly events: readonly DomainEvent[]
-  readonly trace: TraceHeaders
-  /** The event that caused those that have no cause. */
-  readonly cause: Cause | undefined
-  /** Set by the queue: the turn in which the request started. */
-  turn: Turn | undefined
-  /** Called when the outcome of each event is known. @param failures - by the index of the event. */
-  settled(failures: readonly PublishFailure[]): void
-  /** Called if an event cannot be encoded; then none was handed to the transport. */
-  refused(error: Error): void
-}
-
-/** A request of which events are encoded or passed to the transport. */
-class Call {
-  readonly request: PublishRequest
-  readonly messages: OutgoingMessage[] = []
-  readonly failures: PublishFailure[] = []
-  sent = 0
-  /** Undefined until events are passed to the transport. */
-  deadline: PublishDeadline | undefined
-  /** Number of events whose outcome is not known yet. */
-  #pending: number
-
-  constructor(request: PublishRequest) {
-    this.request = request
-    this.#pending = request.events.length
-  }
-
-  get isEncoded(): boolean {
-    return this.messages.length === this.request.events.length
-  }
-
-  /** The outcome of some events is known. */
-  settle(count: number): void {
-    this.#pending -= count
-    if (this.#pending > 0) return
-    this.deadline?.end()
-    this.request.settled(this.failures.sort((a, b) => a.index - b.index))
-  }
 }
 
 /**
@@ -108,8 +63,13 @@ export class PublishQueue implements WaitingPublishes {
   #isFresh = true
   /** True once this turn of the event loop has done its part. Further requests then cost as little as possible. */
   #isSliceOver = false
-  /** What was passed to the transport in this slice, in messages with a call of their own. */
+  /** Weight of what was passed to the transport in this slice. */
   #sentInTurn = 0
+  /** What is passed to the transport when the caller has continued. */
+  #sendings: Sending[] = []
+  /** The deadline of the calls that start in this turn, and their number. */
+  #shared: PublishDeadline | undefined
+  #sharing = 0
 
   constructor(parts: PublishQueueParts) {
     this.#parts = parts
@@ -172,6 +132,7 @@ export class PublishQueue implements WaitingPublishes {
   readonly #endTurn = (turn: Turn): void => {
     turn.endedAt = performance.now()
     this.#turn = undefined
+    this.#shared = undefined
     const hasMore = this.#isSliceOver
     this.#isSliceOver = false
     if (this.#head === this.#requests.length) return
@@ -197,9 +158,8 @@ export class PublishQueue implements WaitingPublishes {
     const { messages, request } = call
     const { events, trace, cause } = request
     try {
-      for (const event of events.slice(messages.length, messages.length + CHUNK)) {
-        messages.push(this.#parts.encode(event, trace, cause))
-      }
+      const chunk = events.length <= CHUNK ? events : events.slice(messages.length, messages.length + CHUNK)
+      for (const event of chunk) messages.push(this.#parts.encode(event, trace, cause))
     } catch (thrown) {
       this.#removeFirst()
       request.refused(toError(thrown))
@@ -209,32 +169,78 @@ export class PublishQueue implements WaitingPublishes {
   }
 
   #send(call: Call): boolean {
-    const first = call.sent
-    const chunk = call.messages.slice(first, first + CHUNK)
-    const bytes = chunk.reduce((sum, { body }) => sum + body.length, 0)
-    const isFull = this.#sent + chunk.length > MAX_SENT || this.#sentBytes + bytes > MAX_SENT_BYTES
-    if (this.#sent > 0 && isFull) {
+    const isWhole = call.sent === 0 && call.messages.length <= CHUNK
+    const messages = isWhole ? call.messages : call.messages.slice(call.sent, call.sent + CHUNK)
+    const weight = weightOf(messages)
+    const bytes = bytesOf(messages)
+    if (this.#sent > 0 && (this.#sent + weight > MAX_SENT || this.#sentBytes + bytes > MAX_SENT_BYTES)) {
       call.deadline?.onPassed(() => this.#run())
       return false
     }
-    call.deadline ??= new PublishDeadline(this.#deadlines)
-    const { deadline } = call
+    const deadline = call.deadline ?? this.#deadlineOf(call, isWhole)
     deadline.onPassed(undefined)
-    call.sent += chunk.length
-    this.#sentInTurn += Math.ceil(chunk.length / MESSAGES_LIKE_ONE_CALL)
-    deadline.handedOver()
-    this.#sent += chunk.length
+    const sending = new Sending({ call, messages, bytes, deadline }, this.#overdue)
+    call.sent += messages.length
+    this.#sentInTurn += weight
+    this.#sent += weight
     this.#sentBytes += bytes
+    deadline.handedOver(sending)
     if (call.sent === call.messages.length) this.#removeFirst()
-    void this.#parts.send(chunk, deadline).then((failures) => {
-      this.#sent -= chunk.length
-      this.#sentBytes -= bytes
-      if (failures.length < chunk.length) deadline.confirmed()
-      for (const failure of failures) call.failures.push({ ...failure, index: first + failure.index })
-      call.settle(chunk.length)
-      this.#run()
-    })
+    // The caller continues first, so that all publishes of its turn are passed to the transport in the same phase.
+    if (this.#sendings.push(sending) === 1) queueMicrotask(this.#passOn)
     return true
+  }
+
+  /** A deadline for a call of which nothing was sent. */
+  #deadlineOf(call: Call, isWhole: boolean): PublishDeadline {
+    let deadline = this.#shared
+    if (!isWhole || deadline === undefined || this.#sharing === CALLS_PER_DEADLINE) {
+      deadline = new PublishDeadline(this.#deadlines)
+      if (isWhole) {
+        this.#shared = deadline
+        this.#sharing = 0
+      }
+    }
+    if (isWhole) this.#sharing += 1
+    deadline.start()
+    call.deadline = deadline
+    return deadline
+  }
+
+  readonly #passOn = (): void => {
+    const sendings = this.#sendings
+    this.#sendings = []
+    for (const sending of sendings) {
+      this.#outcomeOf(sending).then(
+        (failures) => this.#settle(sending, failures),
+        (thrown: unknown) => this.#settle(sending, sending.failed('unknown', toError(thrown))),
+      )
+    }
+  }
+
+  #outcomeOf({ messages, deadline }: Sending): Promise<readonly PublishFailure[]> {
+    try {
+      return this.#parts.send(messages, deadline.signal)
+    } catch (thrown) {
+      return Promise.reject(thrown)
+    }
+  }
+
+  #settle(sending: Sending, failures: readonly PublishFailure[]): void {
+    if (sending.isSettled) return
+    sending.isSettled = true
+    const { call, messages, first, bytes, deadline } = sending
+    this.#sent -= weightOf(messages)
+    this.#sentBytes -= bytes
+    if (failures.length < messages.length) deadline.confirmed()
+    const ofCall =
+      first === 0 ? failures : failures.map((failure) => ({ ...failure, index: first + failure.index }))
+    call.settle(messages.length, ofCall)
+    this.#run()
+  }
+
+  readonly #overdue = (sending: Sending): void => {
+    this.#settle(sending, sending.failed('unknown', this.#parts.overdue()))
   }
 
   /** Called when the deadline has passed before all events were passed to the transport. */
@@ -242,10 +248,11 @@ export class PublishQueue implements WaitingPublishes {
     this.#removeFirst()
     const { events } = call.request
     const error = this.#parts.expired()
+    const failures: PublishFailure[] = []
     for (let index = call.sent; index < events.length; index += 1) {
-      call.failures.push({ index, status: 'notStored', error })
+      failures.push({ index, status: 'notStored', error })
     }
-    call.settle(events.length - call.sent)
+    call.settle(failures.length, failures)
   }
 
   /** Work that is proportional to the number of requests, however many wait. */
@@ -258,4 +265,14 @@ export class PublishQueue implements WaitingPublishes {
     this.#requests = this.#requests.slice(this.#head)
     this.#head = 0
   }
+}
+
+function weightOf({ length }: readonly OutgoingMessage[]): number {
+  return Math.max(length, CALL_WEIGHT)
+}
+
+function bytesOf(messages: readonly OutgoingMessage[]): number {
+  let bytes = 0
+  for (const { body } of messages) bytes += body.length
+  return bytes
 }

@@ -7,41 +7,57 @@ export interface PublishCallParts {
   readonly make: (index: number) => AmqpOutgoing
   /** Whether a message fails if no queue is bound for it. */
   readonly mustRoute: boolean
-  /** Makes the error of a message that was not confirmed in time. */
-  readonly timeoutError: (detail: string) => Error
+  /** Called when the time is over. Makes the error of the messages that are not confirmed. */
+  readonly timeoutError: () => Error
 }
 
 /** Why a message was not confirmed. */
 export type MessageFailure = Omit<PublishFailure, 'index'>
 
-/** One publish in flight: which of its messages were sent, and their outcomes. */
+const NONE: readonly PublishFailure[] = Object.freeze([])
+
+let lastResolve: (failures: readonly PublishFailure[]) => void
+/** Executes the promise of each call. A function of its own for each would cost more. */
+const noteResolve = (resolve: (failures: readonly PublishFailure[]) => void): void => {
+  lastResolve = resolve
+}
+
+/** One publish in flight: which of its messages were sent, and their outcomes. A burst has many, so it is small. */
 export class PublishCall {
-  readonly mustRoute: boolean
-  readonly make: (index: number) => AmqpOutgoing
-  readonly #count: number
-  readonly #timeoutError: (detail: string) => Error
-  readonly #done = Promise.withResolvers<readonly PublishFailure[]>()
-  readonly #settled: Uint8Array
-  readonly #failures: PublishFailure[] = []
+  /** Resolves when each message is confirmed or has failed. */
+  readonly done = new Promise<readonly PublishFailure[]>(noteResolve)
+  readonly #resolve = lastResolve
+  readonly #parts: PublishCallParts
+  /** By index, which messages are settled; undefined if there is only one message. */
+  readonly #settled: Uint8Array | undefined
+  readonly #onAbort = () => this.giveUp()
+  #signal: AbortSignal | undefined
+  #failures: PublishFailure[] | undefined
   #next = 0
   #unsettled: number
 
-  constructor({ count, make, mustRoute, timeoutError }: PublishCallParts) {
-    this.#count = count
-    this.make = make
-    this.mustRoute = mustRoute
-    this.#timeoutError = timeoutError
-    this.#settled = new Uint8Array(count)
-    this.#unsettled = count
+  constructor(parts: PublishCallParts) {
+    this.#parts = parts
+    this.#settled = parts.count > 1 ? new Uint8Array(parts.count) : undefined
+    this.#unsettled = parts.count
   }
 
-  /** Resolves when each message is confirmed or has failed. */
-  get done(): Promise<readonly PublishFailure[]> {
-    return this.#done.promise
+  get mustRoute(): boolean {
+    return this.#parts.mustRoute
   }
 
   get hasNext(): boolean {
-    return this.#next < this.#count
+    return this.#next < this.#parts.count
+  }
+
+  /** Gives up when the signal aborts. */
+  until(signal: AbortSignal): void {
+    this.#signal = signal
+    signal.addEventListener('abort', this.#onAbort)
+  }
+
+  make(index: number): AmqpOutgoing {
+    return this.#parts.make(index)
   }
 
   /** Index of the next message to send. */
@@ -53,19 +69,25 @@ export class PublishCall {
 
   /** Only the first outcome of a message counts: a confirm after the deadline changes nothing. */
   settle(index: number, failure: MessageFailure | undefined): void {
-    if (this.#settled[index] !== 0) return
-    this.#settled[index] = 1
-    if (failure !== undefined) this.#failures.push({ index, ...failure })
+    if (this.#unsettled === 0 || this.#settled?.[index] === 1) return
+    if (this.#settled !== undefined) this.#settled[index] = 1
+    if (failure !== undefined) {
+      this.#failures ??= []
+      this.#failures.push({ index, ...failure })
+    }
     this.#unsettled -= 1
-    if (this.#unsettled === 0) this.#done.resolve(this.#failures)
+    if (this.#unsettled > 0) return
+    this.#signal?.removeEventListener('abort', this.#onAbort)
+    this.#resolve(this.#failures ?? NONE)
   }
 
   /** Stops sending. Messages that were sent may be stored, the others are not. */
-  giveUp(detail: string): void {
-    const error = this.#timeoutError(detail)
+  giveUp(): void {
+    const { count, timeoutError } = this.#parts
+    const error = timeoutError()
     const sent = this.#next
-    this.#next = this.#count
-    for (let index = 0; index < this.#count; index += 1) {
+    this.#next = count
+    for (let index = 0; index < count; index += 1) {
       this.settle(index, { status: index < sent ? 'unknown' : 'notStored', error })
     }
   }

@@ -73,7 +73,7 @@ export class RabbitMQPublisher implements ChannelOwner {
   /** Fails the queued messages, and all later ones. */
   close(): void {
     this.#isClosed = true
-    for (const call of this.#waiting.splice(0)) call.giveUp('the bus was shut down')
+    for (const call of this.#waiting.splice(0)) call.giveUp()
   }
 
   /** Publishes events to the exchange, with the routing keys of their types. */
@@ -103,18 +103,18 @@ export class RabbitMQPublisher implements ChannelOwner {
     signal: AbortSignal,
     mustRoute: boolean,
   ): Promise<readonly PublishFailure[]> {
-    const timeoutError = (detail: string) => new PublishTimeoutError(this.#options.publishTimeoutMs, detail)
-    const call = new PublishCall({ count, make, mustRoute, timeoutError })
-    if (this.#isClosed || signal.aborted) call.giveUp(this.#obstacle)
+    const call = new PublishCall({ count, make, mustRoute, timeoutError: this.#timeoutError })
+    if (this.#isClosed || signal.aborted) call.giveUp()
     else {
-      const onAbort = () => call.giveUp(this.#obstacle)
-      signal.addEventListener('abort', onAbort, { once: true })
-      void call.done.then(() => signal.removeEventListener('abort', onAbort))
+      call.until(signal)
       this.#waiting.push(call)
       this.#pump()
     }
     return call.done
   }
+
+  readonly #timeoutError = (): Error =>
+    new PublishTimeoutError(this.#options.publishTimeoutMs, this.#obstacle)
 
   /** Why messages are not confirmed, for the error of those that time out. */
   get #obstacle(): string {

@@ -77,14 +77,11 @@ local function remove(members, departed, token, name, leavesEntries)
 end
 `
 
-/**
- * KEYS: members, departed; ARGV: token, value. Removes a member that died, unless it has beaten since. The entries of a
- * member that competes are then free for all others.
- */
+/** KEYS: members, departed; ARGV: token, value. Removes a member that died, unless it has beaten since. */
 export const EVICT = `${REMOVE}
 if redis.call('HGET', KEYS[1], ARGV[1]) ~= ARGV[2] then return 0 end
-local mode, name = string.match(ARGV[2], '^%d+ %S+ (%a+) (.*)$')
-remove(KEYS[1], KEYS[2], ARGV[1], name, mode == 'competes')
+local name = string.match(ARGV[2], '^%d+ %S+ %a+ (.*)$')
+remove(KEYS[1], KEYS[2], ARGV[1], name, true)
 return 1`
 
 /** KEYS: members, departed; ARGV: token, name, 1 if it leaves entries. Removes this member. */

@@ -295,7 +295,7 @@ export class RedisConsumption implements Consumption, EntryOwner {
       held: () => this.#partitions?.fences() ?? [],
       onBeat: (beat) => {
         this.#partitions?.apply(beat)
-        if (this.#partitions === undefined) this.#departed.takeOver(beat.departed)
+        this.#departed.takeOver(beat.departed)
       },
       onOtherOrdering: (detail) => host.notify({ type: 'orderingDiffers', detail }),
       onFailure: (error) => {

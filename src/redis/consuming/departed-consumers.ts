@@ -15,7 +15,10 @@ export interface RedisDepartedConsumersParts {
   readonly stopped: AbortSignal
 }
 
-/** Takes over what consumers left that died or stopped. All living members of the group share that work. */
+/**
+ * Takes over what consumers left that died or stopped, and removes these consumers. All living members of the group share
+ * that work. In an ordered group, the next owners of the partitions take over the entries.
+ */
 export class RedisDepartedConsumers {
   readonly #parts: RedisDepartedConsumersParts
   #isTaking = false
@@ -37,7 +40,7 @@ export class RedisDepartedConsumers {
     const { options, commands, group, recovery, host, stopped } = this.#parts
     try {
       for (const name of names) {
-        await recovery.takeDeparted(name, stopped)
+        if (options.ordering !== 'aggregate') await recovery.takeDeparted(name, stopped)
         if (stopped.aborted) return
         await group.removeDeparted(commands.requireClient(), name)
       }

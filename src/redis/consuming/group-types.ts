@@ -4,14 +4,14 @@ import { ConnectionError } from '../../transport/errors.ts'
 import type { GroupTypeStore } from '../../transport/transport.ts'
 import type { RedisLink } from '../client/link.ts'
 import { runScript } from '../client/scripts.ts'
-import { commandError } from '../errors.ts'
+import { commandError, isForbidden } from '../errors.ts'
 import type { ResolvedRedisOptions } from '../options.ts'
 
 /** How long an announcement is valid, in milliseconds. */
 const ANNOUNCED_MS = 600_000
 
-/** Replies to a user without the permission, or with a key of another kind. */
-const PERMANENT = /^(NOPERM|WRONGTYPE)|can't run this command|unknown command/i
+/** Replies that waiting does not change: the key is of another kind, or the server does not have the command. */
+const PERMANENT = /^WRONGTYPE|unknown command/i
 
 /** The event types of a group, as a hash of the time until when each is announced. */
 export class RedisGroupTypes implements GroupTypeStore {
@@ -39,7 +39,8 @@ export class RedisGroupTypes implements GroupTypeStore {
     try {
       return await runScript(client, name, [keys.types(consumerGroup)], args)
     } catch (thrown) {
-      if (PERMANENT.test(toError(thrown).message)) throw refused(address, toError(thrown))
+      const error = toError(thrown)
+      if (isForbidden(error) || PERMANENT.test(error.message)) throw refused(address, error)
       throw commandError(address, 'EVAL', thrown)
     }
   }

@@ -1,8 +1,10 @@
 import { randomUUID } from 'node:crypto'
+import { toError } from '../../errors.ts'
 import { sleep } from '../../kit/time.ts'
 import type { RedisClient } from '../client/client.ts'
 import type { RedisLink } from '../client/link.ts'
 import { runScript } from '../client/scripts.ts'
+import { isForbidden } from '../errors.ts'
 import type { ResolvedRedisOptions } from '../options.ts'
 
 /** Longest time between two beats, in milliseconds. */
@@ -115,13 +117,12 @@ export class RedisMembership {
     return this.#beating
   }
 
-  /** @param leavesEntries - true if other members have to take over entries of this consumer. */
+  /** @param leavesEntries - true if entries of this consumer are pending. */
   async leave(client: RedisClient, leavesEntries: boolean): Promise<void> {
     this.end()
     const { keys, consumerGroup, consumerName } = this.#parts.options
     const state = [keys.members(consumerGroup), keys.departed(consumerGroup)]
-    const leaves = leavesEntries && this.#mode === 'competes'
-    await runScript(client, 'LEAVE', state, [this.#token, consumerName, leaves ? '1' : '0'])
+    await runScript(client, 'LEAVE', state, [this.#token, consumerName, leavesEntries ? '1' : '0'])
   }
 
   /** Stops beating. */
@@ -143,8 +144,7 @@ export class RedisMembership {
 
   #refused(error: unknown): void {
     // A group without leases works without members: entries of dead consumers wait for `pendingIdleMs`.
-    if (this.#mode === 'competes' && /NOPERM|can't run this command/i.test(String(error)))
-      this.#isRefused = true
+    if (this.#mode === 'competes' && isForbidden(toError(error))) this.#isRefused = true
     else this.#parts.onFailure(error)
   }
 

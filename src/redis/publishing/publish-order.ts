@@ -7,8 +7,8 @@ interface Line {
   readonly calls: Set<PublishTurn>
   /** How many of them are to be sent again. */
   refused: number
-  /** Resolves with the answer to the call that was sent last: the server answers in the order of the commands. */
-  lastAnswer: Promise<void>
+  /** The call that was sent last. The server answers in the order of the commands. */
+  last: PublishTurn | undefined
 }
 
 /**
@@ -17,7 +17,7 @@ interface Line {
  * may be stored.
  */
 export class PublishOrder {
-  readonly #line: Line = { calls: new Set(), refused: 0, lastAnswer: Promise.resolve() }
+  readonly #line: Line = { calls: new Set(), refused: 0, last: undefined }
 
   start(messages: readonly OutgoingMessage[]): PublishTurn {
     const turn = new PublishTurn(messages, this.#line)
@@ -30,8 +30,10 @@ export class PublishOrder {
 export class PublishTurn {
   readonly #messages: readonly OutgoingMessage[]
   readonly #line: Line
-  /** Aggregates of which a later message than those refused may be stored. */
-  readonly #overtaken = new Set<string>()
+  /** Aggregates of which a later message than those refused may be stored; undefined while there are none. */
+  #overtaken: Set<string> | undefined
+  #isAnswered = true
+  /** Undefined unless a call waits for the answer. */
   #answer: PromiseWithResolvers<void> | undefined
   /** Set while this call is to be sent again. */
   #repetition: PromiseWithResolvers<void> | undefined
@@ -61,8 +63,8 @@ export class PublishTurn {
   /** Call it when messages of this call are sent. */
   sent(): void {
     this.#endRepetition()
-    this.#answer = Promise.withResolvers<void>()
-    this.#line.lastAnswer = this.#answer.promise
+    this.#isAnswered = false
+    this.#line.last = this
   }
 
   /**
@@ -76,7 +78,7 @@ export class PublishTurn {
       this.#repetition = Promise.withResolvers<void>()
       this.#line.refused += 1
     } else this.#line.calls.delete(this)
-    this.#answer?.resolve()
+    this.#noteAnswer()
   }
 
   /**
@@ -84,15 +86,35 @@ export class PublishTurn {
    * @returns true if the refused messages can be sent again without changing the order of an aggregate.
    */
   async canRepeat(refused: readonly number[], signal: AbortSignal): Promise<boolean> {
-    if (!(await settledUntil(this.#line.lastAnswer, signal))) return false
-    return refused.every((index) => !this.#overtaken.has(this.#keyOf(index) ?? ''))
+    const answer = this.#line.last?.whenAnswered
+    if (answer !== undefined && !(await settledUntil(answer, signal))) return false
+    return refused.every((index) => this.#overtaken?.has(this.#keyOf(index) ?? '') !== true)
   }
 
   /** Call it when the outcome of all messages is known. */
   end(): void {
     this.#endRepetition()
     this.#line.calls.delete(this)
+    this.#noteAnswer()
+  }
+
+  /** Resolves with the answer to what was sent last; undefined if there is one. */
+  get whenAnswered(): Promise<void> | undefined {
+    if (this.#isAnswered) return undefined
+    this.#answer ??= Promise.withResolvers<void>()
+    return this.#answer.promise
+  }
+
+  #noteAnswer(): void {
+    this.#isAnswered = true
+    if (this.#line.last === this) this.#line.last = undefined
     this.#answer?.resolve()
+    this.#answer = undefined
+  }
+
+  #overtake(key: string): void {
+    this.#overtaken ??= new Set()
+    this.#overtaken.add(key)
   }
 
   #noteOvertaking(sent: readonly number[], refused: ReadonlySet<number>): void {
@@ -105,10 +127,10 @@ export class PublishTurn {
         continue
       }
       // The message is stored, or may be.
-      if (waiting.has(key)) this.#overtaken.add(key)
+      if (waiting.has(key)) this.#overtake(key)
       for (const call of this.#line.calls) {
         if (call === this) break
-        call.#overtaken.add(key)
+        call.#overtake(key)
       }
     }
   }

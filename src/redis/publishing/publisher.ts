@@ -1,17 +1,21 @@
-import { withoutSecrets } from '../../error-redaction.ts'
 import { toError } from '../../errors.ts'
-import { settledUntil, sleep } from '../../kit/time.ts'
+import { sleep } from '../../kit/time.ts'
 import { PublishTimeoutError } from '../../transport/errors.ts'
 import type { OutgoingMessage, PublishFailure } from '../../transport/transport.ts'
 import type { RedisClient } from '../client/client.ts'
 import type { RedisLink } from '../client/link.ts'
-import { commandError, hadNoEffect, isReadOnly, isTransient } from '../errors.ts'
+import { isReadOnly } from '../errors.ts'
 import { entryCommand } from '../wire/entry.ts'
 import { partitionOfKey } from '../wire/partition.ts'
 import { PublishOrder, type PublishTurn } from './publish-order.ts'
+import { byIndex, Replies, refusal, type SendFailure } from './replies.ts'
 
 /** Wait before messages are sent again after a transient refusal, in milliseconds. */
 const RETRY_DELAY_MS = 50
+
+const NONE: ReadonlySet<number> = new Set()
+
+const FIRST: readonly number[] = Object.freeze([0])
 
 export interface RedisPublisherParts {
   readonly link: RedisLink
@@ -47,13 +51,17 @@ export class RedisPublisher {
     turn: PublishTurn,
     signal: AbortSignal,
   ): Promise<readonly PublishFailure[]> {
-    let indices = messages.map((_message, index) => index)
+    let indices: readonly number[] = messages.length === 1 ? FIRST : messages.map((_message, index) => index)
     for (;;) {
       const client = await this.#clientFor(turn, signal)
       if (client === undefined) return indices.map((index) => this.#failure(index, 'notStored'))
       turn.sent()
       const failures = await this.#send(client, messages, indices, signal)
-      const isRetryable = failures.length > 0 && failures.every(({ isTransient }) => isTransient)
+      if (failures.length === 0) {
+        turn.answered(indices, NONE, false)
+        return failures
+      }
+      const isRetryable = failures.every(({ isTransient }) => isTransient)
       const refused = failures.filter(({ status }) => status === 'notStored').map(({ index }) => index)
       turn.answered(indices, new Set(refused), isRetryable)
       if (!isRetryable || !(await turn.canRepeat(refused, signal))) return failures
@@ -81,35 +89,24 @@ export class RedisPublisher {
     messages: readonly OutgoingMessage[],
     indices: readonly number[],
     signal: AbortSignal,
-  ): Promise<readonly (PublishFailure & { readonly isTransient: boolean })[]> {
+  ): Promise<readonly SendFailure[]> {
     const { streams, address } = this.#parts
-    const failures: (PublishFailure & { isTransient: boolean })[] = []
-    const withoutReply = new Set(indices)
-    const sent = indices.map((index) => {
+    const replies = new Replies(indices)
+    for (const index of indices) {
       const message = messages[index]
-      if (message === undefined) return Promise.resolve()
+      if (message === undefined) {
+        replies.add(index)
+        continue
+      }
       const partition = partitionOfKey(message.key, streams.length)
-      return client.sendCommand(entryCommand(streams[partition] ?? streams[0], message)).then(
-        () => {
-          withoutReply.delete(index)
-        },
-        (thrown: unknown) => {
-          withoutReply.delete(index)
-          const cause = toError(thrown)
-          const status = hadNoEffect(cause) ? ('notStored' as const) : ('unknown' as const)
-          const error = commandError(address, 'XADD', cause)
-          error.cause = withoutSecrets(cause)
-          failures.push({ index, status, error, isTransient: isTransient(cause) })
-        },
+      client.sendCommand(entryCommand(streams[partition] ?? streams[0], message)).then(
+        () => replies.add(index),
+        (thrown: unknown) => replies.add(index, refusal(index, address, toError(thrown))),
       )
-    })
-    const inTime = await settledUntil(Promise.all(sent), signal)
-    if (inTime) return failures.sort((a, b) => a.index - b.index)
-    const late = [...withoutReply].map((index) => ({
-      ...this.#failure(index, 'unknown'),
-      isTransient: false,
-    }))
-    return [...failures, ...late].sort((a, b) => a.index - b.index)
+    }
+    await replies.whenComplete(signal)
+    const late = replies.missing.map((index) => ({ ...this.#failure(index, 'unknown'), isTransient: false }))
+    return late.length === 0 ? replies.failures : [...replies.failures, ...late].sort(byIndex)
   }
 
   #failure(index: number, status: PublishFailure['status']): PublishFailure {

@@ -76,6 +76,23 @@ export const publishTests = [
     assert.deepEqual(recording.ids, [event.eventId])
   }),
 
+  test('delivers metadata as the event of the publisher has it, with dates as text', {}, async (scene) => {
+    const recording = new Recording<Noted>()
+    const bus = await scene.bus()
+    bus.subscribe(Noted, recording.handler)
+    await scene.consume(bus)
+    const since = new Date('2025-01-02T03:04:05.678Z')
+    const metadata = { since, list: [since], count: 7n, none: undefined, deep: { at: since } }
+    const event = new Noted({ aggregateId: 'Order-1', n: 0, metadata })
+
+    await bus.publish([event])
+
+    await scene.runs(recording, 1)
+    assert.deepEqual(recording.events[0]?.metadata, event.metadata)
+    const text = '2025-01-02T03:04:05.678000Z'
+    assert.deepEqual(event.metadata, { since: text, list: [text], count: 7, deep: { at: text } })
+  }),
+
   test('treats an empty array as a no-op', {}, async (scene) => {
     const recording = new Recording<Noted>()
     const bus = await scene.bus()

