@@ -9,9 +9,11 @@ const PASSWORD = 'canary-8c41'
 /** They serve until Ctrl-C; test/cli/ui.test.ts and test/operator/canary.test.ts look at what they show. */
 const SERVERS: readonly string[] = ['ui', 'exporter']
 
-/** An example of each command that takes the URL of a broker. */
+const PUBLISH = `publish OrderPlaced --aggregate-id o-1 --aggregate-type Order --data '{}'`
+
+/** A command line for each command that takes the URL of a broker. */
 const EXAMPLES = commands.flatMap(({ name, examples, options }) => {
-  const example = examples.find((line) => line.includes('://localhost'))
+  const example = name === 'publish' ? PUBLISH : examples.find((line) => line.includes('://localhost'))
   if (example === undefined || SERVERS.includes(name)) return []
   return [
     [name, `${example.replace(/ \S+:\/\/localhost\S*/, '')}${'json' in options ? ' --json' : ''}`],

@@ -192,7 +192,8 @@ it('finds planted faults with doctor, and leaves the broker as it was', async ()
   expect(conflicts.problems.map(({ remedy }) => remedy)).toMatchObject([
     `Use the same options or another name, or delete it: rabbitmqadmin -V '/' delete exchange 'name=${other}'`,
     `Use the same options or another name, or delete it: rabbitmqctl delete_queue -p '/' '${other}.billing'`,
-    expect.stringMatching(new RegExp(`eventspine groups delete 'billing' ${rabbitmqUrl} --prefix ${other}$`)),
+    // The URL has a password.
+    `Start a consumer, or remove the group: eventspine groups delete 'billing' <url> --prefix ${other}`,
   ])
   const [, command = ''] = /rabbitmqctl (.*)$/.exec(conflicts.problems[1]?.remedy ?? '') ?? []
   await ctl(...wordsOf(command))

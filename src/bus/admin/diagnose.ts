@@ -9,7 +9,7 @@ const REMEDIES: readonly (readonly [pattern: RegExp, remedy: string])[] = [
   [/has expired|CERT_HAS_EXPIRED/i, 'Renew the certificate of the server.'],
   [/altname|another host name/i, 'Connect by a name that is in the certificate of the server.'],
   [
-    /wrong version number|packet length|requires TLS|agree on TLS|closed the connection|closed unexpectedly|ECONNRESET|EPIPE|socket hang up/i,
+    /wrong version number|packet length|requires TLS|agree on TLS|closed the connection|closed (?:unexpectedly|abruptly)|connection closed|ECONNRESET|EPIPE|socket hang up/i,
     'Check whether this port expects TLS: rediss://, amqps:// or securityProtocol with it, redis://, amqp:// or PLAINTEXT without.',
   ],
   [

@@ -62,10 +62,17 @@ async function topicRights(
       else refused.set(nameOf(errorCode), [...(refused.get(nameOf(errorCode)) ?? []), name])
     }
   }
-  const rights = Object.entries(lacking).flatMap(([operation, topics]) =>
-    topics.length === 0 ? [] : [missingRight(options, operation, topics, levelOf)],
+  const rights = Object.entries(lacking).flatMap(([operation, topics]) => {
+    const inOrder = names.filter((name) => topics.includes(name))
+    return inOrder.length === 0 ? [] : [missingRight(options, operation, inOrder, levelOf)]
+  })
+  const all = Array.from(refused, ([reason, topics]) =>
+    notCreated(
+      reason,
+      names.filter((name) => topics.includes(name)),
+    ),
   )
-  return [...rights, ...Array.from(refused, notCreated)]
+  return [...rights, ...all]
 }
 
 /** Topics with the operations that the user may do; none is created. */
@@ -92,7 +99,7 @@ async function triedToCreate(
   return topics.filter(({ errorCode }) => errorCode !== CODE.NONE && errorCode !== CODE.TOPIC_ALREADY_EXISTS)
 }
 
-function notCreated([reason, names]: readonly [reason: string, names: readonly string[]]): Problem {
+function notCreated(reason: string, names: readonly string[]): Problem {
   return fault(
     `The brokers refuse to create the missing ${names.length === 1 ? 'topic' : 'topics'} ${names.join(', ')}: ${reason}.`,
     'Correct topicPartitions and replicationFactor, or create the topic.',

@@ -25,7 +25,7 @@ const ARGUMENTS: Readonly<Record<string, (key: string) => readonly string[]>> = 
   'CLIENT|INFO': () => [],
   'CLIENT|LIST': () => [],
   'CLIENT|UNBLOCK': () => ['0'],
-  ...argumentsOf('TYPE GET HGETALL SMEMBERS ZCARD LLEN XLEN', []),
+  ...argumentsOf('TYPE GET EXISTS UNLINK HGETALL SMEMBERS ZCARD LLEN XLEN', []),
   ...argumentsOf('HGET SISMEMBER ZSCORE LINDEX PEXPIRE', ['1']),
   ...argumentsOf('HSETNX LREM', ['1', '1']),
 }
@@ -33,6 +33,9 @@ const ARGUMENTS: Readonly<Record<string, (key: string) => readonly string[]>> = 
 function argumentsOf(names: string, rest: readonly string[]) {
   return Object.fromEntries(names.split(' ').map((name) => [name, (key: string) => [key, ...rest]]))
 }
+
+/** Commands that need no pattern of keys. */
+const isKeyless = (name: string) => /^(?:TIME|PING|INFO|CLIENT\|.*)$/.test(name)
 
 /**
  * ARGV: a JSON array of commands. Returns the numbers of those that the user may not run, without running any; nil if the
@@ -109,7 +112,7 @@ export async function missingRights(
   const missing = new Set(names.filter((_name, index) => denied.has(index)))
   const of = (all: string) => all.split(' ').filter((name) => missing.has(name))
   // A user without any command on keys lacks the pattern, and a command that is missing says nothing about other keys.
-  const hasNoPattern = names.every((name) => missing.has(name) || name in ARGUMENTS)
+  const hasNoPattern = names.every((name) => missing.has(name) || isKeyless(name))
   const isRefused = (key: string) =>
     PROBES.some((name, probe) => {
       const index = names.length + places.indexOf(key) * PROBES.length + probe
