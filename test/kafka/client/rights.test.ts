@@ -102,14 +102,15 @@ it('finds a missing right with diagnose, and a wrong password', async () => {
   await grant('group', topicPrefix)
   expect(await problems()).toEqual([])
   expect(await problems({ replicationFactor: 7 })).toEqual(
-    [own.join(', '), `${topic}.control`].map((names) =>
+    // The publisher creates the topic for reports some time after its first event.
+    [own.join(', '), `${topic}.control(?:, ${topic}.presence)?`].map((names) =>
       expect.stringMatching(
         new RegExp(`^kafka-rights: The brokers refuse to create the missing topics? ${names}: INVALID_REPL`),
       ),
     ),
   )
   await administer(kafka.url, async (admin) => {
-    expect((await admin.listTopics()).filter((name) => name.startsWith(topicPrefix))).toEqual([topic])
+    expect((await admin.listTopics()).filter((name) => own.includes(name))).toEqual([])
   })
   expect(await problems({ saslPassword: 'wrong' })).toEqual([
     expect.stringMatching(/^connection: Kafka at .* refuses the credentials/),
