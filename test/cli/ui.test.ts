@@ -80,7 +80,7 @@ test('in a browser, the link leads to the page, whose address and scripts do not
   const { url, ...page } = await ui()
   const first = await link({ messages: page.messages })
   const token = new URL(first).searchParams.get('token') ?? ''
-  const tab = await browser.open({ expected: /status of 5/ })
+  const tab = await browser.open({ expected: /status of (404|5)/ })
   await tab.goto(first)
   await tab.waitForURL(`${url}/events`)
   const seen = await tab.evaluate<string>(

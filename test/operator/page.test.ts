@@ -174,7 +174,7 @@ test('another site that points its own name to this machine gets 421 for pages, 
       '<h1>Win</h1><form method="post" action="/orders/groups/mails/pause"><input name="why" value="x"><button>Go</button></form>',
     )
   })
-  const page = await browser.open({ expected: /status of 421|MIME type/ })
+  const page = await browser.open({ expected: /status of 421|MIME type|Cross-Origin-Opener-Policy/ })
   await page.goto(`http://${REBOUND}:${site.port}/`)
   // The name now leads to the page: its requests have the same origin as those of the site.
   isRebound = true
@@ -185,7 +185,9 @@ test('another site that points its own name to this machine gets 421 for pages, 
   expect(answers).toEqual([421, 421, 421, 421])
   await page.getByRole('button', { name: 'Go' }).click()
   await page.getByText('not served under this host name').waitFor({ timeout })
-  expect(asked).toHaveLength(5)
+  // Chromium sends a request that was answered with 421 again, over another connection.
+  expect(asked.length).toBeGreaterThanOrEqual(5)
+  expect(asked.map(([what]) => what)).toContain('POST /orders/groups/mails/pause')
   expect(new Set(asked.map(([, status]) => status))).toEqual(new Set(['421']))
   expect((await system.bus.admin.group('mails')).paused).toBeUndefined()
 })

@@ -47,11 +47,11 @@ const takenInUnion = z.union([z.object({ a: z.string() }), z.object({ b: z.strin
 defineEvent({ type: 'Bad', aggregateType: 'Order', schema: takenInUnion })
 
 // A sensitive field that the payload does not have.
-// refused: crad.* is not assignable to type
 defineEvent({
   type: 'Bad',
   aggregateType: 'Order',
   schema: z.object({ card: z.string() }),
+  // refused: crad.* is not assignable to type
   sensitive: ['crad'],
 })
 

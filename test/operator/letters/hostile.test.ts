@@ -15,6 +15,9 @@ const BYTES: ExportedLetter = {
   bodyBase64: Buffer.from([0, 255, 60, 115, 62, 200]).toString('base64'),
 }
 
+/** No event may have a field of this name. */
+const keyOf = (text: string) => (text === '__proto__' ? 'key' : text)
+
 /** An event that can be edited, with all texts in its payload, its headers, and its error. */
 function letterWithAll(): ExportedLetter {
   const texts = HOSTILE.map((text) => text.slice(0, 400))
@@ -23,7 +26,7 @@ function letterWithAll(): ExportedLetter {
   )
   const payload = {
     customerId: 'c-1',
-    parts: parts.map((part) => Object.fromEntries(part.map((text) => [text, text]))),
+    parts: parts.map((part) => Object.fromEntries(part.map((text) => [keyOf(text), text]))),
   }
   const letter = letterWith('all', JSON.stringify(payload))
   const event = {
