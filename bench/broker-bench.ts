@@ -24,8 +24,8 @@ export interface Consumption {
   readonly prefetch?: number
   /** Additional options of the bus. */
   readonly options?: BrokerOptions
-  /** The class to subscribe to. */
-  readonly eventClass?: typeof OrderCreated
+  /** The classes to subscribe to. */
+  readonly eventClasses?: readonly (typeof OrderCreated)[]
 }
 
 /** The bus or the bare client. */

@@ -1,10 +1,11 @@
 // npm run bench:redis|rabbitmq|kafka [-- --json]: compares a broker's bus with the bare client that does the same durable work.
-import { subject } from './arguments.ts'
+import { isLarge, subject } from './arguments.ts'
 import { brokerBench, brokerKindOf } from './brokers/index.ts'
 import { startBroker } from './brokers/start.ts'
 import { runSteps } from './harness.ts'
 import { report } from './results.ts'
 import { consumeSteps, growthSteps } from './works/consume.ts'
+import { curveSteps } from './works/curves.ts'
 import { latencyStep } from './works/latency.ts'
 import { millionStep } from './works/million.ts'
 import { observingSteps } from './works/observing.ts'
@@ -22,7 +23,7 @@ const kind = brokerKindOf(subject)
 await using broker = await startBroker(kind)
 await using bench = await brokerBench(kind, broker.url)
 
-const rows = await runSteps(kind, [
+const usual = () => [
   ...publishSteps(bench),
   ...consumeSteps(bench),
   ...growthSteps(bench),
@@ -31,5 +32,6 @@ const rows = await runSteps(kind, [
   startStep(bench),
   ...observingSteps(bench),
   millionStep(bench, broker.url),
-])
-report(kind, rows, bench.versions)
+]
+const rows = await runSteps(kind, isLarge ? curveSteps(bench) : usual())
+report(isLarge ? `${kind}-large` : kind, rows, bench.versions)

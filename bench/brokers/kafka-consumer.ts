@@ -19,13 +19,13 @@ interface RawKafkaOptions {
   readonly group: string
   readonly handlers: readonly OrderHandler[]
   readonly lanes: number | undefined
+  /** Maximum number of records that are unfinished, or finished and not committed: a crash would repeat these. */
+  readonly maxUncommitted: number
 }
-
-const MAX_IN_FLIGHT = 1000
 
 /** Parses each record on arrival and commits in the background, one commit at a time. */
 export async function consumeRaw(options: RawKafkaOptions): Promise<AsyncDisposable> {
-  const { server, producer, topic, group, handlers, lanes: width } = options
+  const { server, producer, topic, group, handlers, lanes: width, maxUncommitted } = options
   const consumer = plainConsumer(server, group)
   const stream = await consumer.consume({
     topics: [topic],
@@ -37,19 +37,15 @@ export async function consumeRaw(options: RawKafkaOptions): Promise<AsyncDisposa
     maxBytes: 1_048_576,
     highWaterMark: 1024,
   })
-  const commits = new Commits(consumer, topic)
+  const intake = new Intake(stream, maxUncommitted)
+  const commits = new Commits(consumer, topic, (count) => intake.left(count))
   const lanes = new Lanes(handlers, width)
   const deadLetter = coalesced(producer)
-  const intake = new Intake(stream)
   stream.on('error', (error) => console.error(error))
   stream.on('data', (record) => {
     const event = JSON.parse(record.value) as Order
     intake.arrived()
-    const done = commits.open(record)
-    const finish = () => {
-      intake.left()
-      done()
-    }
+    const finish = commits.open(record)
     lanes.run(record.key, event, (error) => {
       if (error === undefined) finish()
       else void deadLetter(deadLetterOf(record)).then(finish)
@@ -68,23 +64,30 @@ function deadLetterOf({ topic, key, value, headers }: PlainRecord) {
   return { topic: `${topic}.dlq`, key, value, headers: Object.fromEntries(headers) }
 }
 
-/** Pauses while too many records are unfinished. */
+/** Pauses while too many records are not committed. */
 class Intake {
   readonly #stream: PlainStream
-  #inFlight = 0
+  readonly #most: number
+  #uncommitted = 0
+  #isPaused = false
 
-  constructor(stream: PlainStream) {
+  constructor(stream: PlainStream, most: number) {
     this.#stream = stream
+    this.#most = most
   }
 
   arrived(): void {
-    this.#inFlight += 1
-    if (this.#inFlight === MAX_IN_FLIGHT) this.#stream.pause()
+    this.#uncommitted += 1
+    if (this.#uncommitted < this.#most || this.#isPaused) return
+    this.#isPaused = true
+    this.#stream.pause()
   }
 
-  left(): void {
-    if (this.#inFlight === MAX_IN_FLIGHT) this.#stream.resume()
-    this.#inFlight -= 1
+  left(count: number): void {
+    this.#uncommitted -= count
+    if (!this.#isPaused || this.#uncommitted >= this.#most) return
+    this.#isPaused = false
+    this.#stream.resume()
   }
 }
 
@@ -99,11 +102,15 @@ class Commits {
   readonly #topic: string
   readonly #unfinished = new Map<number, Unfinished[]>()
   readonly #finished = new Map<number, PlainOffset>()
+  readonly #onCommitted: (count: number) => void
+  /** Number of records that the next commit contains. */
+  #passed = 0
   #committing: Promise<void> | undefined
 
-  constructor(consumer: PlainConsumer, topic: string) {
+  constructor(consumer: PlainConsumer, topic: string, onCommitted: (count: number) => void) {
     this.#consumer = consumer
     this.#topic = topic
+    this.#onCommitted = onCommitted
   }
 
   open({ partition, offset }: PlainRecord): () => void {
@@ -123,7 +130,10 @@ class Commits {
 
   #advance(partition: number, queue: Unfinished[]): void {
     let last: Unfinished | undefined
-    while (queue[0]?.isDone === true) last = queue.shift()
+    while (queue[0]?.isDone === true) {
+      last = queue.shift()
+      this.#passed += 1
+    }
     if (last === undefined) return
     const offset = { topic: this.#topic, partition, offset: last.offset + 1n, leaderEpoch: 0 }
     this.#finished.set(partition, offset)
@@ -134,8 +144,11 @@ class Commits {
     while (this.#finished.size > 0) {
       const offsets = [...this.#finished.values()]
       this.#finished.clear()
+      const passed = this.#passed
+      this.#passed = 0
       // Commits fail while members join; uncommitted records would be delivered again.
       await this.#consumer.commit({ offsets }).catch(() => undefined)
+      this.#onCommitted(passed)
     }
     this.#committing = undefined
   }

@@ -10,6 +10,9 @@ import { consumeRaw } from './kafka-consumer.ts'
 import { coalesced, type PlainMessage, type PlainProducer, plainAdmin, plainProducer } from './kafka-raw.ts'
 import { silent } from './silent.ts'
 
+/** The default of the bus for `maxInFlight`. */
+const MAX_IN_FLIGHT = 2000
+
 /** The largest number of consumers in any workload. */
 const PARTITIONS = 4
 
@@ -103,10 +106,10 @@ function ours(bootstrapServers: string): Side {
       await bus.connect()
       return bus
     },
-    async consume({ name, group }, { handlers, lanes = 16, options, eventClass = OrderCreated }) {
+    async consume({ name, group }, { handlers, lanes = 16, options, eventClasses = [OrderCreated] }) {
       const common: BrokerOptions = { consumerGroup: group, concurrency: lanes, logger: silent, ...options }
       const bus = new KafkaEventBus({ bootstrapServers, topicPrefix: name, ...common })
-      for (const handler of handlers) bus.subscribe(eventClass, handler)
+      for (const handler of handlers) bus.subscribe(eventClasses, handler)
       bus.startConsumingInBackground()
       await bus.whenConsuming()
       return bus
@@ -122,8 +125,11 @@ function raw(server: string, plain: PlainProducer): Side {
       const own = plainProducer(server, compression)
       return Promise.resolve({ ...rawPublisher(own, topic), [Symbol.asyncDispose]: () => own.close() })
     },
-    consume: async ({ name, group }, { handlers, lanes }) =>
-      await consumeRaw({ server, producer: plain, topic: `${name}.stream`, group, handlers, lanes }),
+    consume: async ({ name, group }, { handlers, lanes, options }) =>
+      await consumeRaw({
+        ...{ server, producer: plain, topic: `${name}.stream`, group, handlers, lanes },
+        maxUncommitted: options?.maxInFlight ?? MAX_IN_FLIGHT,
+      }),
   }
 }
 

@@ -7,6 +7,7 @@ interface RawRabbitOptions {
   readonly rabbitmqUrl: string
   /** Publishes the dead letters. */
   readonly publisher: ConfirmChannel
+  readonly exchange: string
   readonly queue: string
   readonly handlers: readonly OrderHandler[]
   readonly lanes: number | undefined
@@ -15,11 +16,11 @@ interface RawRabbitOptions {
 
 /** Parses each message on arrival and acknowledges the finished ones. */
 export async function consumeRaw(options: RawRabbitOptions): Promise<AsyncDisposable> {
-  const { rabbitmqUrl, publisher, queue, handlers, lanes: width, prefetch } = options
+  const { rabbitmqUrl, publisher, exchange, queue, handlers, lanes: width, prefetch } = options
   const deadLetters = `${queue}.dlq`
   const connection = await connect(rabbitmqUrl, { noDelay: true })
   const channel = await connection.createChannel()
-  await channel.assertQueue(deadLetters, { durable: true })
+  await declare(channel, exchange, queue)
   await channel.prefetch(prefetch)
   const acks = new Acks(channel)
   const lanes = new Lanes(handlers, width)
@@ -38,6 +39,19 @@ export async function consumeRaw(options: RawRabbitOptions): Promise<AsyncDispos
       await connection.close()
     },
   }
+}
+
+/** Declares the topology, as a program does at each start: a broker may have lost it. */
+async function declare(channel: Channel, exchange: string, queue: string): Promise<void> {
+  await channel.assertExchange(exchange, 'topic', { durable: true })
+  await channel.assertExchange(`${exchange}_dlq`, 'direct', { durable: true })
+  await channel.assertQueue(queue, {
+    durable: true,
+    arguments: { 'x-dead-letter-exchange': `${exchange}_dlq`, 'x-dead-letter-routing-key': queue },
+  })
+  await channel.bindQueue(queue, exchange, '#')
+  await channel.assertQueue(`${queue}.dlq`, { durable: true })
+  await channel.bindQueue(`${queue}.dlq`, `${exchange}_dlq`, queue)
 }
 
 /** Publishes the unchanged original, persistent and confirmed, before the acknowledgment. */

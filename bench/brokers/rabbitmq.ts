@@ -147,12 +147,13 @@ function ours(rabbitmqUrl: string): Side {
       return bus
     },
     async consume({ name, group }, consumption) {
-      const { handlers, lanes = 16, prefetch = PREFETCH, options, eventClass = OrderCreated } = consumption
+      const { handlers, lanes = 16, prefetch = PREFETCH, options } = consumption
+      const { eventClasses = [OrderCreated] } = consumption
       const bus = new RabbitMQEventBus({
         ...{ rabbitmqUrl, exchangeName: name, consumerGroup: group, prefetchCount: prefetch },
         ...{ concurrency: lanes, logger: silent, ...options },
       })
-      for (const handler of handlers) bus.subscribe(eventClass, handler)
+      for (const handler of handlers) bus.subscribe(eventClasses, handler)
       bus.startConsumingInBackground()
       await bus.whenConsuming()
       return bus
@@ -175,6 +176,7 @@ function raw(channel: ConfirmChannel, rabbitmqUrl: string): Side {
       await consumeRaw({
         rabbitmqUrl,
         publisher: channel,
+        exchange: name,
         queue: `${name}.${group}`,
         handlers,
         lanes,

@@ -51,6 +51,7 @@ export class RawRedisConsumer implements AsyncDisposable {
   }
 
   async #run(): Promise<void> {
+    await this.#join()
     while (!this.#isStopped) {
       const entries = await this.#read()
       this.#inFlight += entries.length
@@ -60,6 +61,24 @@ export class RawRedisConsumer implements AsyncDisposable {
         await this.#room.promise
       }
     }
+  }
+
+  /** Without the group there is nothing to read. Without the claim, entries of a consumer that died would be lost. */
+  async #join(): Promise<void> {
+    const { client, place } = this.#options
+    const { stream, group } = place
+    await client.sendCommand(['XGROUP', 'CREATE', stream, group, '0', 'MKSTREAM']).catch(() => undefined)
+    await client.sendCommand([
+      'XAUTOCLAIM',
+      stream,
+      group,
+      this.#name,
+      '60000',
+      '0',
+      'COUNT',
+      '100',
+      'JUSTID',
+    ])
   }
 
   async #read(): Promise<readonly Entry[]> {

@@ -88,12 +88,12 @@ function ours(redisUrl: string): Side {
       await bus.connect()
       return bus
     },
-    async consume({ name, group }, { handlers, lanes = 16, options, eventClass = OrderCreated }) {
+    async consume({ name, group }, { handlers, lanes = 16, options, eventClasses = [OrderCreated] }) {
       const bus = new RedisEventBus({
         ...{ redisUrl, streamPrefix: name, consumerGroup: group, concurrency: lanes },
         ...{ logger: silent, ...options },
       })
-      for (const handler of handlers) bus.subscribe(eventClass, handler)
+      for (const handler of handlers) bus.subscribe(eventClasses, handler)
       bus.startConsumingInBackground()
       await bus.whenConsuming()
       return bus

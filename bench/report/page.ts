@@ -10,6 +10,9 @@ const titles: Readonly<Record<string, string>> = {
   redis: 'Redis',
   rabbitmq: 'RabbitMQ',
   kafka: 'Kafka',
+  'redis-large': 'Redis with many aggregates, event types and groups',
+  'rabbitmq-large': 'RabbitMQ with many aggregates, event types and groups',
+  'kafka-large': 'Kafka with many aggregates, event types and groups',
   peers: 'Peers',
   store: 'Event store',
   stores: 'Durable stores',
@@ -47,6 +50,7 @@ const repeating = `## Reproducing the figures
 
 - \`npm run --silent bench -- --json\` prints one JSON array of \`{ bus, work, ours, raw, ratio, unit, spread }\` and nothing else on stdout. \`ours\` is the figure of eventspine. If a row compares with a peer, \`peer\` is its name and \`raw\` its figure.
 - \`-- --only "batches of 100"\` runs the workloads whose name contains that text, and stores no results.
+- \`npm run bench:redis -- --large\` (also \`bench:rabbitmq\` and \`bench:kafka\`) measures whether the cost of an event stays the same with up to 1,000,000 aggregates, 1,000 event types and 100 groups.
 - \`npm run bench:stores -- --large\` runs only the workloads with 10,000,000 events, which take several minutes and 10 GB of disk.
 - \`-- --compare results\` prints the run beside an earlier one, with the ratio of each row, its spread over the rounds, and the rows that changed by more than their noise. \`results\` is what \`--json\` printed, or a copy of \`bench/results/\`. A run on another machine, or on the same one at another time, can differ for other reasons.
 - \`npm run bench:compare -- main memory\` builds the commit \`main\` in a temporary worktree and runs one part of the benchmarks on both builds by turns, five times each (\`--runs\`); \`--only\` chooses workloads. It exits with 1 if a row lost more than its noise: the spreads of both builds over the runs, halved and added, and at least 3 %.

@@ -14,7 +14,7 @@ const unchecked = UncheckedOrder as unknown as typeof OrderCreated
 export function observingSteps(bench: BrokerBench): readonly Step[] {
   const count = sized(bench.counts.growth)
   const consume = (eventClass: typeof OrderCreated, options: BrokerOptions) => () =>
-    consuming(bench, bench.ours, { count, eventClass, options })
+    consuming(bench, bench.ours, { count, eventClasses: [eventClass], options })
   const step = (name: string, options: BrokerOptions, body: typeof consume = consume) =>
     compare({
       work: `consume, ${name}, vs all off`,

@@ -5,7 +5,13 @@ import type { DomainEvent } from '../events/index.ts'
 import { wireTime } from '../events/round-trip.ts'
 import { jsonFields } from '../events/wire-form.ts'
 import { DecodeError } from './decode-error.ts'
-import type { EncodedEvent, EncodedMessage, EventClassLookup, EventCodec } from './event-codec.ts'
+import {
+  type EncodedEvent,
+  type EncodedMessage,
+  type EventClassLookup,
+  type EventCodec,
+  typeHeaderOf,
+} from './event-codec.ts'
 import { eventHeaders } from './event-headers.ts'
 import { type BodyLimits, HostileJson, resolveBodyLimits } from './hostile-json.ts'
 import { refuseUndecodable } from './publish-limits.ts'
@@ -62,7 +68,7 @@ export class CloudEventsCodec implements EventCodec {
     if (fields['specversion'] !== '1.0')
       throw new DecodeError('not_an_event', 'The message is not a CloudEvent 1.0.')
     const eventType = read.text('type')
-    checkTypeHeader(message.headers['event_type'], eventType)
+    checkTypeHeader(typeHeaderOf(message), eventType)
     const eventClass = classFor(eventType)
     const eventId = read.text('id')
     const envelope = {

@@ -19,6 +19,13 @@ export interface EncodedEvent {
 export interface EncodedMessage {
   readonly headers: MessageHeaders
   readonly body: string | Uint8Array
+  /** The header `event_type`, if it was read without the others. */
+  readonly typeHeader?: string | undefined
+}
+
+/** The header `event_type` of a message. */
+export function typeHeaderOf(message: EncodedMessage): string | undefined {
+  return message.typeHeader ?? message.headers['event_type']
 }
 
 /** Finds the class of an event type; undefined if the type is unknown here. */

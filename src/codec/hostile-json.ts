@@ -65,7 +65,7 @@ export class HostileJson {
     }
     if (mayHavePrototypeKey(text)) checkKeys(value)
     // It is neither null nor an array, and parsing it again with all digits does not change its structure.
-    return (hasBigNumber ? parse(text, keepDigits) : value) as JsonObject
+    return ((hasBigNumber ?? hasBigInteger(value)) ? parse(text, keepDigits) : value) as JsonObject
   }
 }
 
@@ -109,6 +109,24 @@ function keepDigits(_key: string, value: unknown, context?: { readonly source?: 
   if (typeof value !== 'number' || Number.isSafeInteger(value)) return value
   const source = context?.source
   return source === undefined || !/^-?\d+$/.test(source) ? value : BigInt(source)
+}
+
+/** True if a double may not represent an integer in the value, whose depth is within the limit. */
+function hasBigInteger(value: object): boolean {
+  // The value was parsed from JSON, so its keys are its own.
+  for (const key in value) {
+    const item: unknown = value[key as keyof typeof value]
+    if (typeof item === 'number' ? isBigInteger(item) : isNode(item) && hasBigInteger(item)) return true
+  }
+  return false
+}
+
+function isNode(value: unknown): value is object {
+  return typeof value === 'object' && value !== null
+}
+
+function isBigInteger(value: number): boolean {
+  return !Number.isSafeInteger(value) && (Number.isInteger(value) || !Number.isFinite(value))
 }
 
 /**

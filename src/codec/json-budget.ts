@@ -10,6 +10,12 @@ export interface StructureLimits {
   readonly maxKeys: number
 }
 
+/** What was found in a text. */
+export interface CountedText {
+  /** Whether a number in it may be an integer that a double cannot represent; undefined if it was not counted. */
+  readonly hasBigNumber: boolean | undefined
+}
+
 const QUOTE = 0x22
 const COMMA = 0x2c
 const MINUS = 0x2d
@@ -32,14 +38,22 @@ const EXACT_DIGITS = 16
  */
 const STEPS = 32
 
+/** Maximum number of objects and arrays in a text that is not counted. Code may then follow them recursively. */
+const MAX_FLAT = 64
+
+const NOT_COUNTED: CountedText = Object.freeze({ hasBigNumber: undefined })
+
 /**
  * Counts the values and fields in the JSON texts of one message before they are parsed, in one pass over the characters.
- * JSON.parse and decoding cost up to several microseconds and a hundred bytes of memory per value.
+ * JSON.parse and decoding cost up to several microseconds and a hundred bytes of memory per value. Most texts are too
+ * short to exceed a limit and are not counted, because counting takes about as long as parsing.
  */
 export class JsonBudget {
   readonly #limits: StructureLimits
   #values = 0
   #keys = 0
+  /** The texts that were not counted. */
+  #short = ''
 
   constructor(limits: StructureLimits) {
     this.#limits = limits
@@ -47,10 +61,31 @@ export class JsonBudget {
 
   /**
    * Adds a JSON text. A text that is not valid JSON is counted in the same way.
-   * @returns whether a number in it may be an integer that a double cannot represent.
    * @throws DecodeError
    */
-  add(text: string): { readonly hasBigNumber: boolean } {
+  add(text: string): CountedText {
+    if (this.#isWithin(text)) {
+      this.#short = this.#short === '' ? text : `${this.#short},${text}`
+      return NOT_COUNTED
+    }
+    if (this.#short !== '') {
+      const earlier = this.#short
+      this.#short = ''
+      this.#count(earlier)
+    }
+    return this.#count(text)
+  }
+
+  /** True if the text, with those before it, is too short to exceed a limit. */
+  #isWithin(text: string): boolean {
+    const { maxDepth, maxValues, maxKeys } = this.#limits
+    if (this.#values > 0) return false
+    // Each value and each field takes a character at least.
+    const length = this.#short.length + 1 + text.length
+    return length < maxValues && length < maxKeys && isFlat(text, Math.min(maxDepth, MAX_FLAT))
+  }
+
+  #count(text: string): CountedText {
     let depth = 0
     let hasBigNumber = false
     let textLength = 0
@@ -95,6 +130,18 @@ export class JsonBudget {
     if (this.#keys <= maxKeys) return
     throw new DecodeError('too_many_keys', `The message has more than the ${maxKeys} fields allowed.`)
   }
+}
+
+/** True if the text has so few objects and arrays that they cannot be nested deeper. */
+function isFlat(text: string, maxDepth: number): boolean {
+  let left = maxDepth
+  for (const open of ['{', '[']) {
+    for (let at = text.indexOf(open); at >= 0; at = text.indexOf(open, at + 1)) {
+      left -= 1
+      if (left < 0) return false
+    }
+  }
+  return true
 }
 
 function tooLong(): DecodeError {

@@ -1,7 +1,13 @@
 import { ConfigError, describeValue } from '../errors.ts'
 import { isWireEnvelopeKey, sourceOf } from '../events/domain-event.ts'
 import type { DomainEvent } from '../events/index.ts'
-import type { EncodedEvent, EncodedMessage, EventClassLookup, EventCodec } from './event-codec.ts'
+import {
+  type EncodedEvent,
+  type EncodedMessage,
+  type EventClassLookup,
+  type EventCodec,
+  typeHeaderOf,
+} from './event-codec.ts'
 import { eventHeaders } from './event-headers.ts'
 import { type BodyLimits, HostileJson, type JsonObject, resolveBodyLimits } from './hostile-json.ts'
 import { refuseUndecodable } from './publish-limits.ts'
@@ -56,10 +62,11 @@ export class JsonCodec implements EventCodec {
   }
 
   decode(message: EncodedMessage, classFor: EventClassLookup): DomainEvent {
-    const fields = new HostileJson(this.#limits).object(message.body)
+    const { body } = message
+    const fields = new HostileJson(this.#limits).object(body)
     const read = new FieldReader(fields)
     const eventType = read.text('event_type')
-    checkTypeHeader(message.headers['event_type'], eventType)
+    checkTypeHeader(typeHeaderOf(message), eventType)
     const eventClass = classFor(eventType)
     const eventId = read.text('event_id')
     const envelope = {
@@ -77,7 +84,7 @@ export class JsonCodec implements EventCodec {
       causationId: read.optionalText('causation_id'),
     }
     const decoded = { envelope, metadata: read.object('metadata'), payload: this.#payload(fields) }
-    const source = { contentType: this.contentType, body: message.body, exactTime: exactTime(fields) }
+    const source = { contentType: this.contentType, body, exactTime: exactTime(fields) }
     return reviveEvent(eventClass, decoded, source)
   }
 

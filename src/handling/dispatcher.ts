@@ -196,7 +196,8 @@ export class Dispatcher {
     // A handler that declines the event counts as having handled it.
     if (handler.accepts !== undefined && !handler.accepts(event)) return undefined
     if (this.#metrics.recorder !== undefined) run.startedAt = performance.now()
-    const tracer = span === undefined ? this.#tracer : tracerWithin(span, this.#tracer)
+    const around = span ?? run.info.span
+    const tracer = around === undefined ? this.#tracer : tracerWithin(around, this.#tracer)
     const result = tracer.around(HANDLER_SPAN, run, this.#middleware.invoke)
     if (result === undefined) {
       this.#succeeded(run)

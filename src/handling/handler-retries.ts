@@ -80,7 +80,8 @@ export class HandlerRetries implements RetryProgress {
   running = 0
   /** Number of attempts of a handler that an outage ended. */
   readonly #outages = new Map<HandlerEntry, number>()
-  readonly #ended = new AbortController()
+  /** Created on demand: most events that fail are given up at once. */
+  #endedBy: AbortController | undefined
   /** Reports of different handlers reach the bus one after the other. */
   readonly #reports = new Mutex()
 
@@ -153,6 +154,11 @@ export class HandlerRetries implements RetryProgress {
     this.running -= 1
     if (this.running > 0 || this.unfinished.size === 0) return true
     return this.#steps.waiting(this)
+  }
+
+  get #ended(): AbortController {
+    this.#endedBy ??= new AbortController()
+    return this.#endedBy
   }
 
   #end(): readonly NextAttempt[] {

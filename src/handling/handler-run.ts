@@ -1,4 +1,5 @@
 import type { DomainEvent } from '../events/index.ts'
+import type { EventSpan } from '../observability/tracer.ts'
 import type { HandlerContext } from './event-handler.ts'
 import type { HandlerEntry } from './handler-entry.ts'
 
@@ -10,6 +11,8 @@ export interface RunInfo {
   readonly messageId: string | undefined
   /** Aborts when the bus no longer waits for its handlers. */
   readonly busSignal: AbortSignal
+  /** The span around the handlers, if it is known. */
+  readonly span?: EventSpan | undefined
 }
 
 /** The runs whose signals abort with a signal of a bus. */

@@ -116,10 +116,13 @@ export class RedisTransport implements Transport {
   }
 
   async consume(intake: Intake): Promise<Consumption> {
-    await this.#reader.connect()
-    if (this.#options.broadcast) return this.#broadcast(intake)
+    const reading = this.#reader.connect()
+    if (this.#options.broadcast) {
+      await reading
+      return this.#broadcast(intake)
+    }
     const consumption = await this.createConsumption(intake, true)
-    await consumption.start()
+    await consumption.start(reading)
     this.#consumption = consumption
     return consumption
   }
@@ -235,9 +238,11 @@ export class RedisTransport implements Transport {
   /** Reports a key of another type at connect, and not with the first event. */
   async #checkStream(): Promise<void> {
     const { keys, address } = this.#options
-    for (const key of [...keys.streams, keys.deadLetters]) {
-      const type = await this.#typeOf(key)
-      if (type === 'stream' || type === 'none') continue
+    const names = [...keys.streams, keys.deadLetters]
+    const types = await Promise.all(names.map((key) => this.#typeOf(key)))
+    for (const [index, key] of names.entries()) {
+      const type = types[index]
+      if (type === undefined || type === 'stream' || type === 'none') continue
       throw new ConnectionError(
         'TOPOLOGY_CONFLICT',
         `The key ${key} of Redis at ${address} is a ${type}, not a stream. ` +

@@ -8,6 +8,8 @@ export interface IncomingMessage extends EncodedMessage {
   readonly key: string | undefined
   /** Only the headers that are text. A transport omits malformed headers instead of failing. */
   readonly headers: MessageHeaders
+  /** Size of the body and the headers, if it is known without reading them. A character of a text counts as a byte. */
+  readonly sizeBytes?: number | undefined
   /** Set if the message exceeds a limit of the transport. Such a message becomes a dead letter. */
   readonly fault?: Error | undefined
 }

@@ -1,3 +1,4 @@
+import { typeHeaderOf } from '../../codec/event-codec.ts'
 import { DecodeError, type EventCodec } from '../../codec/index.ts'
 import { newerVersionError } from '../../codec/revive.ts'
 import { toError } from '../../errors.ts'
@@ -21,6 +22,7 @@ import { type ConsumeSubject, consumeSpanOf, type MessagingTarget } from '../tel
 import { readAttempts, withAttempts } from './attempt-record.ts'
 import { deliveryLimit, givenUp, handlerGone, poison } from './dead-letter-reasons.ts'
 import { DeliveryRetries, type FailedHandling } from './delivery-retries.ts'
+import { DeliveryRun } from './delivery-run.ts'
 import type { HandlingSlots } from './handling-slots.ts'
 import type { HeldDeliveries } from './held-deliveries.ts'
 import type { LineWatch } from './line-watch.ts'
@@ -90,7 +92,7 @@ export class DeliveryHandler {
   limitsOf({ message }: Delivery): readonly HandlerLimit[] {
     const { handlers, codec } = this.#parts
     if (message.fault !== undefined) return NONE
-    const type = message.headers['event_type']
+    const type = typeHeaderOf(message)
     const isCertain = type !== undefined && codec.canOnlyBe?.(message, type) === true
     const eventType = isCertain ? type : this.#typeOf(message)
     return eventType === undefined ? NONE : limitsOf(handlers.handlersFor(eventType))
@@ -223,7 +225,8 @@ export class DeliveryHandler {
     if (delivery.deliveryCount > 1 && pending.handlers.length > 0) return this.#redelivered(handling)
     if (pending.attempts !== undefined || refused.length > 0)
       return this.#continue(handling, this.#runUnless([], handling))
-    const outcome = this.#parts.dispatcher.run(pending.handlers, event, this.#runInfo(delivery, 1))
+    const info = this.#runInfo(delivery, 1, handling.span)
+    const outcome = this.#parts.dispatcher.run(pending.handlers, event, info)
     if (outcome instanceof Promise) return this.#continue(handling, outcome)
     return outcome.length === 0 ? this.#succeed(handling) : this.#retry(handling, outcome)
   }
@@ -325,14 +328,9 @@ export class DeliveryHandler {
     return undefined
   }
 
-  #runInfo(delivery: Delivery, attempt: number): RunInfo {
-    return {
-      attempt,
-      deliveryCount: delivery.deliveryCount,
-      consumerGroup: this.#parts.consumerGroup,
-      messageId: delivery.message.id,
-      busSignal: this.#parts.abandoned,
-    }
+  /** @param span - the span around the first attempt. */
+  #runInfo(delivery: Delivery, attempt: number, span?: EventSpan): RunInfo {
+    return new DeliveryRun(delivery, attempt, this.#parts, span)
   }
 }
 

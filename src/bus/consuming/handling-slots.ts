@@ -35,6 +35,16 @@ export class HandlingSlots {
     return isOver && !this.#stopping.aborted
   }
 
+  /** Gives the caller's slot to others while work runs that is no handler. Work may take longer than many handlers. */
+  async without<T>(work: () => Promise<T>): Promise<T> {
+    this.slots.release()
+    try {
+      return await work()
+    } finally {
+      await this.slots.taken()
+    }
+  }
+
   /**
    * Waits, without a slot, until no other suspect runs.
    * @returns a function that lets the next suspect start; it is also called after `SUSPECT_HOLD_MS`.

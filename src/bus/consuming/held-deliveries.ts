@@ -1,6 +1,5 @@
-import type { EncodedMessage } from '../../codec/index.ts'
 import { RoomGauge } from '../../kit/room-gauge.ts'
-import type { Delivery } from '../../transport/transport.ts'
+import type { Delivery, IncomingMessage } from '../../transport/transport.ts'
 import type { BusCounters } from '../telemetry/bus-counters.ts'
 
 /** What is known about a held delivery. */
@@ -100,7 +99,9 @@ export class HeldDeliveries {
 }
 
 /** The length of the body and the headers. A character of a text counts as a byte. */
-function sizeOf({ body, headers }: EncodedMessage): number {
+function sizeOf(message: IncomingMessage): number {
+  if (message.sizeBytes !== undefined) return message.sizeBytes
+  const { body, headers } = message
   let size = body.length
   for (const name in headers) size += name.length + (headers[name]?.length ?? 0)
   return size

@@ -117,8 +117,8 @@ export class PausableRun implements RunningConsumer {
     if (!(await settledUntil(connect(), signal))) return
     const watch = await loadWatch()
     this.#watch = watch
-    if (!(await settledUntil(watch.start(this.#over.signal), signal))) return
-    if (!(await settledUntil(announce(this.#over.signal), signal))) return
+    const { signal: over } = this.#over
+    if (!(await settledUntil(Promise.all([watch.start(over), announce(over)]), signal))) return
     await (watch.staysInGroup ? this.#consumeHolding(watch, signal) : this.#consumeInTurns(watch, signal))
   }
 

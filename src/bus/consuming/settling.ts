@@ -148,13 +148,13 @@ export class Settling {
     reason: DeadLetterReason,
     waiting: readonly string[] = [],
   ): Promise<void> {
-    const { enableDlq, counters, held, logger, metrics, unrecorded } = this.#parts
+    const { enableDlq, counters, held, logger, metrics, slots, unrecorded } = this.#parts
     if (!(await this.#passOn(delivery, [...(reason.parkedFor ?? []), ...waiting]))) return
     const fields = logFields(delivery, event, reason)
-    counters.failed(Object.assign(new Error(reason.errorMessage), { name: reason.errorName }))
+    counters.failed(reason)
     if (enableDlq) {
       const isStored = await this.#retryUntilDone('dead-lettering failed', delivery, () =>
-        delivery.deadLetter(reason),
+        slots.without(() => delivery.deadLetter(reason)),
       )
       if (!isStored) return
       counters.messagesSentToDlq += 1

@@ -1,4 +1,5 @@
 import type { NewerEvent } from '../../codec/decode-error.ts'
+import { typeHeaderOf } from '../../codec/event-codec.ts'
 import type { EventCodec } from '../../codec/index.ts'
 import type { HandlerRegistry } from '../../handling/handler-registry.ts'
 import type { Logger } from '../../observability/logger.ts'
@@ -141,7 +142,7 @@ export class UnhandledMessages {
    */
   #unsubscribedType(message: IncomingMessage): string | undefined {
     const { handlers, codec } = this.#parts
-    const headerType = message.headers['event_type']
+    const headerType = typeHeaderOf(message)
     if (
       headerType === undefined ||
       message.fault !== undefined ||

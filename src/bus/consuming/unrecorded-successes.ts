@@ -66,6 +66,7 @@ export class UnrecordedSuccesses {
   }
 
   #find(delivery: Delivery, { eventId }: DomainEvent): Successes | undefined {
+    if (this.#events.size === 0) return undefined
     const found = this.#events.get(eventId)
     // The event may have been published twice, or be a replay.
     if (found === undefined || found.message !== identityOf(delivery)) return undefined

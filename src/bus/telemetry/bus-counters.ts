@@ -33,6 +33,12 @@ export interface BrokerEventBusStats {
   readonly connectedAt: Date | null
 }
 
+/** Name and message of an error. */
+interface FailureText {
+  readonly errorName: string
+  readonly errorMessage: string
+}
+
 /** The counters behind {@link BrokerEventBusStats}. */
 export class BusCounters {
   eventsPublished = 0
@@ -58,13 +64,19 @@ export class BusCounters {
   readonly pausedHandlers = new Set<string>()
   /** Lines of waiting events that were long when an event joined them, by handler and aggregate. */
   readonly longLines = new Map<string, { readonly handlerName: string; readonly seenAt: number }>()
-  /** The error of `lastErrorAt`. */
-  lastError: Error | undefined
+  #lastFailure: Error | FailureText | undefined
 
   /** Records the time and the error of a failure. */
-  failed(error: Error): void {
+  failed(failure: Error | FailureText): void {
     this.lastErrorAt = Date.now()
-    this.lastError = error
+    this.#lastFailure = failure
+  }
+
+  /** The error of `lastErrorAt`. It is created here, because a stack takes longer than the rest of a dead letter. */
+  get lastError(): Error | undefined {
+    const failure = this.#lastFailure
+    if (failure === undefined || failure instanceof Error) return failure
+    return Object.assign(new Error(failure.errorMessage), { name: failure.errorName })
   }
 
   snapshot(backgroundPublishErrors: number): BrokerEventBusStats {

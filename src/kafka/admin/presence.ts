@@ -8,7 +8,7 @@ import type { KafkaTopic } from '../client/topics.ts'
 import { TYPES_PROFILE } from '../consuming/types-topic.ts'
 import { CODE, nameOf } from '../errors.ts'
 import type { KafkaPublisher } from '../publishing/publisher.ts'
-import type { StoredRecord } from '../wire/record-reader.ts'
+import type { StoredRecord } from '../wire/stored-record.ts'
 
 /** How far back reports are read, in milliseconds. They are valid for at most this time. */
 const LOOKBACK_MS = 600_000

@@ -16,7 +16,7 @@ import type { KafkaTopic } from '../client/topics.ts'
 import { type CommittedOffset, committedOffsets } from '../consuming/offsets.ts'
 import type { KafkaWaitingRecords } from '../consuming/waiting-records.ts'
 import { CODE } from '../errors.ts'
-import type { StoredRecord } from '../wire/record-reader.ts'
+import type { StoredRecord } from '../wire/stored-record.ts'
 import { type ListedGroup, membersOn, ownerOf } from './group-directory.ts'
 import type { KafkaScanParts } from './scan.ts'
 

@@ -11,8 +11,8 @@ import { partitionKey, partitionsOf, type TopicPartition } from '../client/topic
 import type { KafkaTopic, KafkaTopicDirectory } from '../client/topics.ts'
 import { CODE, nameOf } from '../errors.ts'
 import type { ResolvedKafkaOptions } from '../options.ts'
-import { messageOf } from '../wire/message.ts'
-import type { StoredRecord } from '../wire/record-reader.ts'
+import { RecordMessage } from '../wire/message.ts'
+import type { StoredRecord } from '../wire/stored-record.ts'
 
 /** Records that are read at once from the end of a partition to its start. */
 const WINDOW = 500
@@ -207,7 +207,7 @@ export class KafkaScan {
       yield page.map(({ record, partition }) => {
         vector.set(partition, isForward ? record.offset + 1 : record.offset)
         return {
-          message: messageOf(`${partition}:${record.offset}`, record),
+          message: new RecordMessage({ messageId: (offset) => `${partition}:${offset}` }, record),
           position: Array.from(vector, ([index, offset]) => `${index}:${offset}`).join(','),
           partition: topic.leaders.length === 1 ? undefined : partition,
           storedAt: new Date(record.timestamp),

@@ -1,6 +1,7 @@
 import type { Intake } from '../../transport/transport.ts'
 import type { AttemptHistory } from '../wire/progress.ts'
-import type { EpochStart, StoredRecord } from '../wire/record-reader.ts'
+import type { EpochStart } from '../wire/record-reader.ts'
+import type { StoredRecord } from '../wire/stored-record.ts'
 import { AnnouncedRange } from './announced-range.ts'
 import type { CommitState } from './commit-state.ts'
 import { DeliveredRecords } from './delivered-records.ts'

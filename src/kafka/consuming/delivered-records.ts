@@ -49,11 +49,11 @@ export class DeliveredRecords {
     const attempts = new Map<number, AttemptHistory>()
     const finished: [number, number][] = []
     let previous: number | undefined
-    for (const record of this.#records) {
+    this.#records.forEach((record) => {
       if (record.isFinished) addFinished(finished, record.offset, previous)
       else if (record instanceof HeldRecord) addUnfinished(attempts, record, isFinal)
       previous = record.offset
-    }
+    })
     return { attempts, finished }
   }
 

@@ -1,7 +1,7 @@
 import type { GroupControlStore } from '../../transport/control.ts'
 import { KafkaTopicLog, type KafkaTopicLogParts, type LogListener } from '../client/topic-log.ts'
 import type { KafkaPublisher } from '../publishing/publisher.ts'
-import type { StoredRecord } from '../wire/record-reader.ts'
+import type { StoredRecord } from '../wire/stored-record.ts'
 import { WAITING_PROFILE } from './waiting-records.ts'
 
 export interface KafkaGroupControlParts extends KafkaTopicLogParts {

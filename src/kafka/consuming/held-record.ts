@@ -2,9 +2,9 @@ import { type ReplayTarget, replayTarget } from '../../transport/replay-headers.
 import { isRecorded } from '../../transport/settled-handlers.ts'
 import type { DeadLetterReason, Delivery, IncomingMessage } from '../../transport/transport.ts'
 import type { Wait } from '../../transport/waiting.ts'
-import { messageOf } from '../wire/message.ts'
+import { type MessageNames, RecordMessage } from '../wire/message.ts'
 import type { AttemptHistory } from '../wire/progress.ts'
-import type { StoredRecord } from '../wire/record-reader.ts'
+import type { StoredRecord } from '../wire/stored-record.ts'
 import type { RunningRecords } from './running-records.ts'
 
 /** Stores copies of records. Each method resolves when the copy is safe. */
@@ -43,7 +43,7 @@ export interface RecordHolder extends PartitionPlace {
 }
 
 /** A record that was delivered to the pipeline. */
-export class HeldRecord implements Delivery {
+export class HeldRecord implements Delivery, MessageNames {
   readonly record: StoredRecord
   readonly message: IncomingMessage
   readonly deliveryCount: number
@@ -64,13 +64,18 @@ export class HeldRecord implements Delivery {
   constructor(partition: RecordHolder, record: StoredRecord, history: AttemptHistory) {
     this.partition = partition
     this.record = record
-    this.message = messageOf(`${partition.topic}-${partition.index}-${record.offset}`, record)
+    this.message = new RecordMessage(this, record)
     // Any producer can write the same header to the stream's topic.
     this.replayTarget = partition.isReplays ? replayTarget(this.message.headers) : undefined
     this.attemptsStarted = history.count
     this.deliveryCount = history.count + 1
     this.settledHandlers = history.settledHandlers
     this.settledSoFar = history.settledHandlers
+  }
+
+  messageId(offset: number): string {
+    const { topic, index } = this.partition
+    return `${topic}-${index}-${offset}`
   }
 
   get offset(): number {

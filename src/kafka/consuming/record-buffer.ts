@@ -1,4 +1,4 @@
-import type { StoredRecord } from '../wire/record-reader.ts'
+import type { StoredRecord } from '../wire/stored-record.ts'
 
 /** A queue of fetched records. */
 export class RecordBuffer {

@@ -1,7 +1,7 @@
 import { parseNames, type ReplayTarget, replayTarget } from '../../transport/replay-headers.ts'
 import type { LogListener } from '../client/topic-log.ts'
 import { keyOf } from '../wire/message.ts'
-import type { StoredRecord } from '../wire/record-reader.ts'
+import type { StoredRecord } from '../wire/stored-record.ts'
 
 /** When the wait of a record is over, in milliseconds since 1970. */
 export const DUE = 'waiting_due'

@@ -6,7 +6,7 @@ import { originalHeaders } from '../dead-letters/store-dead-letter.ts'
 import type { ResolvedKafkaOptions } from '../options.ts'
 import type { KafkaPublisher } from '../publishing/publisher.ts'
 import type { RecordToWrite } from '../wire/record-batch.ts'
-import type { StoredRecord } from '../wire/record-reader.ts'
+import type { StoredRecord } from '../wire/stored-record.ts'
 import type { HeldRecord } from './held-record.ts'
 import { JoinedRecords } from './joined-records.ts'
 import {

@@ -1,6 +1,6 @@
 import { readReason } from '../../transport/dead-letter-fields.ts'
 import { KafkaTopicLog, type KafkaTopicLogParts, type LogListener } from '../client/topic-log.ts'
-import type { StoredRecord } from '../wire/record-reader.ts'
+import type { StoredRecord } from '../wire/stored-record.ts'
 
 /** Header of a marker: the dead letter at this offset of the same partition is removed. */
 export const REMOVED_OFFSET = 'dlq_removed_offset'

@@ -6,7 +6,8 @@ import type { TopicPartition } from '../client/topic-partition.ts'
 import type { ResolvedKafkaOptions } from '../options.ts'
 import type { KafkaPublisher } from '../publishing/publisher.ts'
 import type { RecordToWrite } from '../wire/record-batch.ts'
-import type { StoredRecord, UnreadableRange } from '../wire/record-reader.ts'
+import type { UnreadableRange } from '../wire/record-reader.ts'
+import type { StoredRecord } from '../wire/stored-record.ts'
 import { PLACES } from './dead-letter-index.ts'
 
 /** For the dead letter topic and the replay topics. */

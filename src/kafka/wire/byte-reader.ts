@@ -13,7 +13,7 @@ export function textOf(bytes: Buffer, start: number, end: number): string | unde
 export class ByteReader {
   readonly #bytes: Buffer
   /** Start of the byte string that was skipped last. */
-  #start = 0
+  start = 0
   position: number
 
   constructor(bytes: Buffer, position = 0) {
@@ -50,22 +50,22 @@ export class ByteReader {
 
   bytes(): Buffer | null {
     const end = this.skip()
-    return end === undefined ? null : this.#bytes.subarray(this.#start, end)
+    return end === undefined ? null : this.#bytes.subarray(this.start, end)
   }
 
   /** A text; undefined if it is null or not UTF-8. Its bytes are not copied. */
   text(): string | undefined {
     const end = this.skip()
     if (end === undefined) return undefined
-    return textOf(this.#bytes, this.#start, end)
+    return textOf(this.#bytes, this.start, end)
   }
 
   /** Skips a byte string. @returns its end; undefined for null. */
   skip(): number | undefined {
     const length = this.varint()
     if (length < 0) return undefined
-    this.#start = this.position
-    const end = this.#start + length
+    this.start = this.position
+    const end = this.start + length
     if (end > this.#bytes.length) throw new Error('a record is truncated')
     this.position = end
     return end

@@ -3,65 +3,7 @@ import { Slices } from '../../kit/slices.ts'
 import { ByteReader } from './byte-reader.ts'
 import { decompress } from './decompression.ts'
 import { TooLargeError } from './output.ts'
-
-/** A record in the log. */
-export interface StoredRecord {
-  readonly offset: number
-  /** Milliseconds since 1970. */
-  readonly timestamp: number
-  readonly key: Buffer | null
-  readonly value: Buffer | null
-  /** Size of the whole record in its batch, decompressed. */
-  readonly sizeBytes: number
-  /** Every header as bytes. Decoded on each access. */
-  readonly headers: readonly (readonly [name: Buffer | null, value: Buffer | null])[]
-  /**
-   * The headers that are text. Decoded on each access. The last of several with one name counts, as for eventsource-py.
-   */
-  readonly headerTexts: Readonly<Record<string, string>>
-}
-
-/** A record that decodes its headers on access, because most records need only the texts, and once. */
-class RecordInBatch implements StoredRecord {
-  readonly offset: number
-  readonly timestamp: number
-  readonly key: Buffer | null
-  readonly value: Buffer | null
-  readonly sizeBytes: number
-  readonly #batch: Buffer
-  readonly #headersAt: number
-  readonly #headerCount: number
-
-  constructor(
-    { offset, timestamp, key, value, sizeBytes }: Omit<StoredRecord, 'headers' | 'headerTexts'>,
-    headers: { readonly batch: Buffer; readonly position: number; readonly count: number },
-  ) {
-    this.offset = offset
-    this.timestamp = timestamp
-    this.key = key
-    this.value = value
-    this.sizeBytes = sizeBytes
-    this.#batch = headers.batch
-    this.#headersAt = headers.position
-    this.#headerCount = headers.count
-  }
-
-  get headers(): StoredRecord['headers'] {
-    const reader = new ByteReader(this.#batch, this.#headersAt)
-    return Array.from({ length: this.#headerCount }, () => [reader.bytes(), reader.bytes()] as const)
-  }
-
-  get headerTexts(): Readonly<Record<string, string>> {
-    const reader = new ByteReader(this.#batch, this.#headersAt)
-    const texts: Record<string, string> = {}
-    for (let index = 0; index < this.#headerCount; index += 1) {
-      const name = reader.text()
-      const text = reader.text()
-      if (name !== undefined && text !== undefined && name !== '__proto__') texts[name] = text
-    }
-    return texts
-  }
-}
+import { readRecord, type StoredRecord } from './stored-record.ts'
 
 /** Offsets whose batch cannot be read. */
 export interface UnreadableRange {
@@ -272,29 +214,4 @@ function contentOf(batch: Buffer, codec: number, maxBytes: number): Buffer | Pro
   if (codec !== 0) return decompress(codec, content, maxBytes)
   if (content.length <= maxBytes) return content
   throw new TooLargeError(`the content has ${content.length} bytes, more than ${maxBytes}`)
-}
-
-function readRecord(
-  batch: Buffer,
-  reader: ByteReader,
-  first: number,
-  baseTime: number,
-  appendTime: number | undefined,
-): StoredRecord {
-  const length = reader.varint()
-  const end = reader.position + length
-  if (length < 0 || end > reader.length) throw new Error('a record is truncated')
-  reader.position += 1
-  const timestamp = appendTime ?? baseTime + reader.varlong()
-  if (appendTime !== undefined) reader.varlong()
-  const offset = first + reader.varint()
-  const key = reader.bytes()
-  const value = reader.bytes()
-  const headers = { batch, count: reader.varint(), position: reader.position }
-  // Validate every header now, because later access must not fail.
-  if (headers.count < 0) throw new Error('a record has a negative number of headers')
-  for (let index = 0; index < 2 * headers.count; index += 1) reader.skip()
-  if (reader.position > end) throw new Error('a record is longer than it declares')
-  reader.position = end
-  return new RecordInBatch({ offset, timestamp, key, value, sizeBytes: length }, headers)
 }

@@ -94,6 +94,7 @@ export class RabbitMQConsumption
       // If the connection is lost by now, the next one opens with all bindings.
       if (this.#connection.isOpen) throw error
     }
+    await this.#queue.recorded
     this.#checkTimer = setInterval(() => this.#runInBackground(this.#queue.check()), CHECK_MS).unref()
   }
 

@@ -36,6 +36,7 @@ export class RabbitMQGroupQueue {
   readonly #parts: GroupQueueParts
   readonly #mutex = new Mutex()
   #nextUpdate: Promise<void> | undefined
+  #recorded: Promise<void> = Promise.resolve()
 
   constructor(parts: GroupQueueParts) {
     this.#parts = parts
@@ -53,6 +54,11 @@ export class RabbitMQGroupQueue {
       const withChannel: WithChannel = (work) => connection.withChannel(work)
       return withDeclarationLock(withChannel, options.names.lockQueue, () => this.#declare(isKnown))
     })
+  }
+
+  /** Resolves when the records of the last declaration are written, or could not be written in time. */
+  get recorded(): Promise<void> {
+    return this.#recorded
   }
 
   /** Applies changed bindings to the queue. Without a connection, the next {@link declare} applies them. */
@@ -98,14 +104,19 @@ export class RabbitMQGroupQueue {
     const { connection, topology, bindings, options } = this.#parts
     const missing = (await this.#mayHaveLost(isKnown)) ? await this.#missingQueues() : []
     const outOfOrder = firstGap(topology.queues, missing)
-    if (options.enableDlq) await this.#declareDeadLetters()
-    const otherConsumers = await connection.withChannel(async (channel) => {
-      const consumers = await topology.declareForConsuming(channel)
-      if (outOfOrder !== undefined) await topology.restoreOrder(channel, outOfOrder)
-      await bindings.start(channel)
-      return consumers
-    })
-    await this.#writeRecords(otherConsumers === 0)
+    const [otherConsumers] = await Promise.all([
+      connection.withChannel(async (channel) => {
+        const consumers = await topology.declareForConsuming(channel)
+        if (outOfOrder !== undefined) await topology.restoreOrder(channel, outOfOrder)
+        await bindings.start(channel)
+        return consumers
+      }),
+      options.enableDlq ? this.#declareDeadLetters() : undefined,
+    ])
+    const write = () => this.#writeRecords(otherConsumers === 0)
+    // Of a group with partitions, only one worker declares at a time. Others do not wait for the records before they consume.
+    if (options.isPartitioned) await write()
+    else this.#recorded = this.#mutex.runExclusive(write)
     // A worker that starts may find a group of which another one has declared only the first queues before it died.
     if (isKnown || outOfOrder !== undefined) for (const queue of missing) this.#reportLoss(queue)
   }

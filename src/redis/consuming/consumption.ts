@@ -129,9 +129,14 @@ export class RedisConsumption implements Consumption, EntryOwner {
     this.#nameWatch = nameWatch(parts)
   }
 
-  /** Creates the groups if they are missing, and starts reading. @throws ConnectionError */
-  async start(): Promise<void> {
-    await this.#group.declare(this.#parts.commands.requireClient(), this.#parts.options.startFrom)
+  /**
+   * Creates the groups if they are missing, and starts reading.
+   * @param reading - resolves when the reading connection is open.
+   * @throws ConnectionError
+   */
+  async start(reading?: Promise<void>): Promise<void> {
+    const { commands, options } = this.#parts
+    await Promise.all([this.#group.declare(commands.requireClient(), options.startFrom), reading])
     this.#leases.start(this.#held)
     if (!this.#parts.readsNew) return
     this.#nameWatch?.start()

@@ -52,19 +52,27 @@ export class RedisGroup implements EntrySource {
   ): Promise<readonly string[]> {
     const { consumerGroup, consumerName, address, ordering } = this.#options
     const created: string[] = []
-    for (const { key, deletesSettled } of this.#streams) {
+    const declareOn = async ({ key, deletesSettled }: ConsumedStream) => {
+      const id = !deletesSettled && startFrom === 'latest' ? '$' : '0'
+      const creation = client.sendCommand(['XGROUP', 'CREATE', key, consumerGroup, id, 'MKSTREAM'])
+      // A read creates the consumer only with its first entry, and `getStreamInfo` counts consumers.
+      const consumer =
+        ordering === 'none'
+          ? client.sendCommand(['XGROUP', 'CREATECONSUMER', key, consumerGroup, consumerName])
+          : undefined
+      // If the group cannot be created, that error is reported.
+      consumer?.catch(() => undefined)
       try {
-        const id = !deletesSettled && startFrom === 'latest' ? '$' : '0'
-        await client.sendCommand(['XGROUP', 'CREATE', key, consumerGroup, id, 'MKSTREAM'])
+        await creation
         created.push(key)
       } catch (error) {
         if (!toError(error).message.startsWith('BUSYGROUP'))
           throw commandError(address, 'XGROUP CREATE', error)
       }
-      // A read creates the consumer only with its first entry, and `getStreamInfo` counts consumers.
-      if (ordering === 'none')
-        await client.sendCommand(['XGROUP', 'CREATECONSUMER', key, consumerGroup, consumerName])
+      await consumer
     }
+    // The server gets all commands at once, and runs them in this order.
+    await Promise.all(this.#streams.map(declareOn))
     return created
   }
 

@@ -23,7 +23,11 @@ export interface OwnedEntry {
 export class HeldEntries implements Iterable<HeldEntry> {
   readonly #owner: EntryOwner
   readonly #maxEntryBytes: number
-  readonly #byKey = new Map<string, HeldEntry>()
+  /** By the id of the entry, for each of the streams, whose entries may have the same id. */
+  readonly #byStream = new Map<string, Map<string, HeldEntry>>()
+  /** The entries of the stream that was used last. */
+  #last: { readonly stream: string; readonly entries: Map<string, HeldEntry> } | undefined
+  #size = 0
   #dropped: PromiseWithResolvers<void> | undefined
 
   constructor(owner: EntryOwner, maxEntryBytes: number) {
@@ -32,15 +36,15 @@ export class HeldEntries implements Iterable<HeldEntry> {
   }
 
   get size(): number {
-    return this.#byKey.size
+    return this.#size
   }
 
-  [Symbol.iterator](): Iterator<HeldEntry> {
-    return this.#byKey.values()
+  *[Symbol.iterator](): Iterator<HeldEntry> {
+    for (const entries of this.#byStream.values()) yield* entries.values()
   }
 
   has(stream: ConsumedStream, id: string): boolean {
-    return this.#byKey.has(keyOf(stream, id))
+    return this.#of(stream).has(id)
   }
 
   /**
@@ -50,8 +54,8 @@ export class HeldEntries implements Iterable<HeldEntry> {
    */
   hold(stream: ConsumedStream, owned: OwnedEntry): HeldEntry | undefined {
     const { entry, lease, attemptsStarted, settledHandlers, leasedAt } = owned
-    const key = keyOf(stream, entry.id)
-    if (this.#byKey.has(key) || lease?.state === 'lost') return undefined
+    const entries = this.#of(stream)
+    if (entries.has(entry.id) || lease?.state === 'lost') return undefined
     const message = this.#read(stream, entry)
     const held = new HeldEntry(this.#owner, {
       entryId: entry.id,
@@ -62,7 +66,8 @@ export class HeldEntries implements Iterable<HeldEntry> {
       settledHandlers,
       leasedAt,
     })
-    this.#byKey.set(key, held)
+    entries.set(entry.id, held)
+    this.#size += 1
     return held
   }
 
@@ -92,15 +97,18 @@ export class HeldEntries implements Iterable<HeldEntry> {
       leasedAt,
     })
     held.onEnd = refused.onEnd
-    this.#byKey.set(keyOf(stream, entryId), held)
+    const entries = this.#of(stream)
+    if (!entries.has(entryId)) this.#size += 1
+    entries.set(entryId, held)
     return held
   }
 
   drop(entry: HeldEntry, end: EntryEnd): void {
-    const key = keyOf(entry.stream, entry.entryId)
+    const entries = this.#of(entry.stream)
     // An entry that was dropped before may be held again, under a later lease.
-    if (this.#byKey.get(key) !== entry) return
-    this.#byKey.delete(key)
+    if (entries.get(entry.entryId) !== entry) return
+    entries.delete(entry.entryId)
+    this.#size -= 1
     this.#dropped?.resolve()
     this.#dropped = undefined
     entry.onEnd?.(end)
@@ -112,18 +120,20 @@ export class HeldEntries implements Iterable<HeldEntry> {
     return this.#dropped.promise
   }
 
+  #of({ key }: ConsumedStream): Map<string, HeldEntry> {
+    if (this.#last?.stream === key) return this.#last.entries
+    const entries = this.#byStream.get(key) ?? new Map<string, HeldEntry>()
+    this.#byStream.set(key, entries)
+    this.#last = { stream: key, entries }
+    return entries
+  }
+
   #read(stream: ConsumedStream, entry: StreamEntry): IncomingMessage {
-    const message = readMessageWithin(entry, this.#maxEntryBytes)
-    return stream.isOnly ? message : { ...message, id: messageIdOf(stream, entry.id) }
+    return readMessageWithin(entry, this.#maxEntryBytes, messageIdOf(stream, entry.id))
   }
 }
 
 /** The id of the message in an entry. The ids of entries in two partitions may be the same. */
 export function messageIdOf({ partition, isOnly }: ConsumedStream, entryId: string): string {
   return isOnly ? entryId : `${partition}:${entryId}`
-}
-
-/** The streams may use the same id. */
-function keyOf({ deletesSettled, partition }: ConsumedStream, id: string): string {
-  return deletesSettled ? `replay ${partition} ${id}` : `${partition} ${id}`
 }

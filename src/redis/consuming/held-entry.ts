@@ -54,8 +54,14 @@ export interface HeldEntryFields {
 
 /** Groups entries that one command can change: those of one stream, owned under the same lease. */
 export function groupByOwnership(entries: readonly HeldEntry[]): readonly (readonly HeldEntry[])[] {
+  const [first] = entries
+  if (first !== undefined && entries.every((entry) => isOwnedAlike(entry, first))) return [entries]
   const groups = Map.groupBy(entries, ({ stream, lease }) => `${stream.key} ${lease?.fence ?? ''}`)
   return [...groups.values()]
+}
+
+function isOwnedAlike({ stream, lease }: HeldEntry, other: HeldEntry): boolean {
+  return stream === other.stream && lease === other.lease
 }
 
 /** True if the server has refused a request for the entry, because its partition has another owner. */

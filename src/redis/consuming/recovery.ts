@@ -64,6 +64,15 @@ export class RedisRecovery {
     this.#pending = new RedisPendingEntries(parts)
   }
 
+  /** True if no consumer of the group has pending entries. */
+  async hasNothing(): Promise<boolean> {
+    const { commands, options, streams } = this.#parts
+    const client = commands.requireClient()
+    const request = ({ key }: ConsumedStream) => client.sendCommand(['XPENDING', key, options.consumerGroup])
+    const summaries = await Promise.all(streams.map(request))
+    return summaries.every((summary) => Array.isArray(summary) && Number(summary[0]) === 0)
+  }
+
   /** Takes over what an earlier process of the same consumer name left, without waiting for its leases to expire. */
   async takeOwn(signal: AbortSignal): Promise<void> {
     const { batchSize, consumerName } = this.#parts.options

@@ -1,6 +1,7 @@
 import { toError } from '../../errors.ts'
 import { sleep } from '../../kit/time.ts'
 import type { TransportHost } from '../../transport/transport.ts'
+import type { RedisClient } from '../client/client.ts'
 import type { ConsumedStream } from '../client/consumed-stream.ts'
 import type { RedisLink } from '../client/link.ts'
 import { commandError, isErrorReply, isNoGroup } from '../errors.ts'
@@ -38,8 +39,13 @@ export class RedisSweeper {
   async sweepAtStart(): Promise<void> {
     const { recovery, stopped } = this.#parts
     if (this.#isOrdered) return
-    await this.#guarded(() => recovery.takeOwn(stopped))
-    await this.#guarded(() => recovery.sweep(stopped))
+    // The first read hides which entries were removed before it.
+    const checked = this.#guarded(() => this.#checkUnread())
+    if (!(await recovery.hasNothing().catch(() => false))) {
+      await this.#guarded(() => recovery.takeOwn(stopped))
+      await this.#guarded(() => recovery.sweep(stopped))
+    }
+    await checked
   }
 
   /** Resolves when the consumption is stopped. */
@@ -47,7 +53,15 @@ export class RedisSweeper {
     const { options, recovery, stopped } = this.#parts
     const intervalMs = Math.min(MAX_INTERVAL_MS, options.pendingIdleMs / 2)
     const sweep = () => (this.#isOrdered ? Promise.resolve() : recovery.sweep(stopped))
-    while (await sleep(intervalMs, stopped)) await this.#guarded(sweep)
+    const removeDead = () => this.#removeDeadConsumers()
+    await this.#guarded(removeDead)
+    while (await sleep(intervalMs, stopped)) {
+      await this.#guarded(async () => {
+        await sweep()
+        await this.#checkUnread()
+        await removeDead()
+      })
+    }
   }
 
   /** In an ordered group, the next owner of a partition takes over what is pending. */
@@ -55,15 +69,29 @@ export class RedisSweeper {
     return this.#parts.options.ordering === 'aggregate'
   }
 
+  async #checkUnread(): Promise<void> {
+    const { unread, streams } = this.#parts
+    const client = this.#client
+    if (client === undefined) return
+    for (const { key, deletesSettled, lease } of streams)
+      if (!deletesSettled && (!this.#isOrdered || lease !== undefined)) await unread.check(client, key)
+  }
+
+  async #removeDeadConsumers(): Promise<void> {
+    const client = this.#client
+    if (client !== undefined) await this.#parts.group.removeDeadConsumers(client)
+  }
+
+  /** Undefined after the stop. */
+  get #client(): RedisClient | undefined {
+    const { commands, stopped } = this.#parts
+    return stopped.aborted ? undefined : commands.client
+  }
+
   async #guarded(sweep: () => Promise<void>): Promise<void> {
-    const { options, commands, group, unread, streams, host, stopped } = this.#parts
+    const { options, host, stopped } = this.#parts
     try {
       await sweep()
-      const { client } = commands
-      if (client === undefined || stopped.aborted) return
-      for (const { key, deletesSettled, lease } of streams)
-        if (!deletesSettled && (!this.#isOrdered || lease !== undefined)) await unread.check(client, key)
-      await group.removeDeadConsumers(client)
     } catch (thrown) {
       const error = toError(thrown)
       // The read loop handles a lost connection and a missing group.

@@ -1,5 +1,5 @@
 import { isUtf8 } from 'node:buffer'
-import { DecodeError } from '../../codec/index.ts'
+import { DecodeError, type MessageHeaders } from '../../codec/index.ts'
 import type { IncomingMessage, OutgoingMessage } from '../../transport/transport.ts'
 import type { RedisArgument } from '../client/client.ts'
 
@@ -52,21 +52,31 @@ const MAX_FIELDS = 20_000
 /** The entries in a reply of XRANGE, or in one stream of a reply of XREADGROUP. Deleted entries have no fields. */
 export function readEntries(reply: unknown): readonly StreamEntry[] {
   if (!Array.isArray(reply)) return []
-  return reply.flatMap((item: unknown) => {
-    if (!Array.isArray(item) || item.length < 2) return []
+  const entries: StreamEntry[] = []
+  for (const item of reply as readonly unknown[]) {
+    if (!Array.isArray(item) || item.length < 2) continue
     const [id, fields]: unknown[] = item
-    return [entryOf(String(id), Array.isArray(fields) ? fields : [])]
-  })
+    entries.push(entryOf(String(id), Array.isArray(fields) ? fields : []))
+  }
+  return entries
 }
 
 function entryOf(id: string, fields: readonly unknown[]): StreamEntry {
+  if (areArguments(fields)) return { id, fields, isPartial: false }
   if (!fields.includes(null)) return { id, fields: fields.filter(isArgument), isPartial: false }
   return { id, fields: fields.map((field) => field ?? '').filter(isArgument), isPartial: true }
 }
 
 /** Size of an entry in bytes of names and values, as far as it was read. A character counts as one. */
 export function sizeOf({ fields }: StreamEntry): number {
-  return fields.reduce((total, field) => total + field.length, 0)
+  let total = 0
+  for (const field of fields) total += field.length
+  return total
+}
+
+function areArguments(values: readonly unknown[]): values is readonly RedisArgument[] {
+  for (const value of values) if (!isArgument(value)) return false
+  return true
 }
 
 function isArgument(value: unknown): value is RedisArgument {
@@ -78,19 +88,26 @@ const REPLACEMENT = '\uFFFD'
 
 /** True if decoding as UTF-8 may have lost bytes. Such an entry has to be read again as bytes. */
 export function mayBeMangled({ fields, isPartial }: StreamEntry): boolean {
-  return !isPartial && fields.some((field) => typeof field === 'string' && field.includes(REPLACEMENT))
+  if (isPartial) return false
+  for (const field of fields) if (typeof field === 'string' && field.includes(REPLACEMENT)) return true
+  return false
 }
 
-/** The message in an entry, or its refusal if the entry is too large. @param maxBytes - of all names and values. */
-export function readMessageWithin(entry: StreamEntry, maxBytes: number): IncomingMessage {
-  const { id, fields, isPartial } = entry
+/**
+ * The message in an entry, or its refusal if the entry is too large.
+ * @param maxBytes - of all names and values.
+ * @param id - of the message.
+ */
+export function readMessageWithin(entry: StreamEntry, maxBytes: number, id = entry.id): IncomingMessage {
+  const { fields, isPartial } = entry
   if (fields.length > MAX_FIELDS) {
     const fault = tooLarge(`${fields.length / 2} fields, more than the ${MAX_FIELDS / 2} allowed`)
     return { id, key: undefined, headers: {}, body: '', fault }
   }
-  const message = readMessage(entry)
-  if (!isPartial && sizeOf(entry) <= maxBytes) return message
-  return { ...message, fault: tooLarge(`more than the ${maxBytes} bytes allowed (maxEntryBytes)`) }
+  const message = new EntryMessage(id, entry)
+  if (isPartial || message.sizeBytes > maxBytes)
+    message.fault = tooLarge(`more than the ${maxBytes} bytes allowed (maxEntryBytes)`)
+  return message
 }
 
 function tooLarge(what: string): DecodeError {
@@ -98,23 +115,61 @@ function tooLarge(what: string): DecodeError {
 }
 
 /** The message in an entry. Its headers leave out fields that are not valid UTF-8. */
-export function readMessage({ id, fields }: StreamEntry): IncomingMessage {
-  const headers: Record<string, string> = {}
-  let body: RedisArgument = ''
-  for (let index = 0; index + 1 < fields.length; index += 2) {
-    const name = textOf(fields[index])
-    const value = fields[index + 1]
-    if (name === undefined || value === undefined) continue
-    if (name === 'payload') body = value
-    else setHeader(headers, name, textOf(value))
-  }
-  return { id, key: headers['aggregate_id'], headers, body }
+export function readMessage(entry: StreamEntry): IncomingMessage {
+  return new EntryMessage(entry.id, entry)
 }
 
-function setHeader(headers: Record<string, string>, name: string, value: string | undefined): void {
-  // eventsource-py writes an absent value as an empty field.
-  if (value === undefined || value === '' || name === '__proto__') return
-  headers[name] = value
+/** The message in an entry, of which the handling of most events needs only the body and two of the headers. */
+class EntryMessage implements IncomingMessage {
+  readonly id: string
+  readonly key: string | undefined
+  readonly typeHeader: string | undefined
+  readonly body: RedisArgument
+  readonly sizeBytes: number
+  fault: Error | undefined
+  readonly #fields: StreamEntry['fields']
+  #headers: MessageHeaders | undefined
+
+  constructor(id: string, entry: StreamEntry) {
+    const { fields } = entry
+    this.id = id
+    this.#fields = fields
+    let key: string | undefined
+    let typeHeader: string | undefined
+    let body: RedisArgument = ''
+    for (let index = 0; index + 1 < fields.length; index += 2) {
+      const name = textOf(fields[index])
+      if (name === 'payload') body = fields[index + 1] ?? ''
+      else if (name === 'aggregate_id') key = headerOf(fields[index + 1]) ?? key
+      else if (name === 'event_type') typeHeader = headerOf(fields[index + 1]) ?? typeHeader
+    }
+    this.key = key
+    this.typeHeader = typeHeader
+    this.body = body
+    this.sizeBytes = sizeOf(entry)
+  }
+
+  get headers(): MessageHeaders {
+    this.#headers ??= readHeaders(this.#fields)
+    return this.#headers
+  }
+}
+
+function readHeaders(fields: StreamEntry['fields']): MessageHeaders {
+  const headers: Record<string, string> = {}
+  for (let index = 0; index + 1 < fields.length; index += 2) {
+    const name = textOf(fields[index])
+    const value = headerOf(fields[index + 1])
+    if (name !== undefined && value !== undefined && name !== 'payload' && name !== '__proto__')
+      headers[name] = value
+  }
+  return headers
+}
+
+/** eventsource-py writes an absent value as an empty field. */
+function headerOf(value: RedisArgument | undefined): string | undefined {
+  const text = textOf(value)
+  return text === '' ? undefined : text
 }
 
 function textOf(value: RedisArgument | undefined): string | undefined {

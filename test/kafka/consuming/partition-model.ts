@@ -4,7 +4,7 @@ import {
 } from '../../../src/kafka/consuming/assigned-partition.ts'
 import type { HeldRecord } from '../../../src/kafka/consuming/held-record.ts'
 import { readProgress, writeProgress } from '../../../src/kafka/wire/progress.ts'
-import type { StoredRecord } from '../../../src/kafka/wire/record-reader.ts'
+import type { StoredRecord } from '../../../src/kafka/wire/stored-record.ts'
 import type { Delivery } from '../../../src/transport/transport.ts'
 
 /** The committed offset and metadata of a partition. */

@@ -7,7 +7,7 @@ import {
   PLACE,
   RELEASED,
 } from '../../../src/kafka/consuming/waiting-index.ts'
-import type { StoredRecord } from '../../../src/kafka/wire/record-reader.ts'
+import type { StoredRecord } from '../../../src/kafka/wire/stored-record.ts'
 import { REPLAY_HANDLERS, waitHeader } from '../../../src/transport/replay-headers.ts'
 
 const HANDLER = 'invoice'
