@@ -35,9 +35,9 @@ export async function runDoctor(
 
 /** Names the bus in the commands of a remedy, which end it. */
 function complete(remedy: string | undefined, { words, shownUrl }: GivenBus): string | undefined {
-  return remedy
-    ?.replace(/\beventspine [a-z].*$/, (command) => [command, ...words].join(' '))
-    .replaceAll(' <url> ', ` ${shownUrl} `)
+  const isOurs = remedy !== undefined && /\beventspine [a-z]/.test(remedy)
+  const whole = isOurs ? [remedy, ...words].join(' ') : remedy
+  return whole?.replaceAll(' <url> ', ` ${shownUrl} `)
 }
 
 const isProblem = ({ level }: Finding) => level === 'fault' || level === 'warning'
