@@ -21,6 +21,10 @@ const BATCHES_1000 = 'publish in batches of 1,000'
 const CONSUME = 'consume with acknowledgment'
 const LATENCY = 'publish to handler at 100 events/s, p50'
 const BOTH_WAYS = 'publish in batches of 1,000 and consume concurrently'
+const SERVICE_WORKS = [
+  ...['1 aggregate', '100 handlers', '2 consumers', '4 consumers'],
+  ...['1 % dead-lettered', '10 % dead-lettered'],
+].map((what) => `consume, ${what}`)
 const EVENTSOURCE = 'eventsource-py'
 const LIVE_HEAP = 'live heap over 1,000,000 events, vs the first 100,000'
 const RESIDENT = 'resident memory over 1,000,000 events, vs the first 500,000'
@@ -130,6 +134,15 @@ export const goalGroups: readonly GoalGroup[] = [
       ratio(bus, 'consume, 8 partitions, vs none', 0.8),
       ratio(bus, 'consume, 8 partitions, 4 processes, vs 1', 1),
       ratio(bus, 'consume, async handler of 5 ms, 8 partitions, 4 processes, vs 1', 1),
+    ]),
+  },
+  {
+    title:
+      'One aggregate, 100 handlers, several consumers in a process, dead letters: 0.85 of the speed of the bare client; start: 0.8; traces: 0.75 of the speed without',
+    goals: brokers.flatMap((bus) => [
+      ...SERVICE_WORKS.map((work) => ratio(bus, work, 0.85)),
+      ratio(bus, 'start to the first handled event', 0.8),
+      ratio(bus, 'consume, tracing with the SDK, vs all off', 0.75),
     ]),
   },
   {

@@ -180,6 +180,37 @@ describe('fields that a message leaves out', () => {
   })
 })
 
+describe('times in a row', () => {
+  const read = (occurred_at: string) =>
+    codec
+      .decode(
+        messageOf({
+          event_id: 'e-1',
+          event_type: 'OrderCreated',
+          occurred_at,
+          aggregate_id: 'Order-1',
+          customerId: 'c',
+        }),
+        lookup(OrderCreated),
+      )
+      .occurredAt.toISOString()
+
+  it('of one second are read like single times', () => {
+    expect(read('2025-01-02T03:04:05.000Z')).toBe('2025-01-02T03:04:05.000Z')
+    expect(read('2025-01-02T03:04:05.678Z')).toBe('2025-01-02T03:04:05.678Z')
+    expect(read('2025-01-02T03:04:05.678901Z')).toBe('2025-01-02T03:04:05.678Z')
+    expect(read('1969-12-31T23:59:59.250Z')).toBe('1969-12-31T23:59:59.250Z')
+    expect(read('1969-12-31T23:59:59.999999Z')).toBe('1969-12-31T23:59:59.999Z')
+  })
+
+  it('are refused if one of them is no time', () => {
+    expect(read('2025-01-02T03:04:05.678Z')).toBe('2025-01-02T03:04:05.678Z')
+    expect(() => read('2025-01-02T03:04:05.67xZ')).toThrow('must be a time in ISO 8601')
+    expect(read('2025-01-02T24:00:00.000Z')).toBe('2025-01-03T00:00:00.000Z')
+    expect(() => read('2025-01-02T24:00:00.001Z')).toThrow('must be a time in ISO 8601')
+  })
+})
+
 describe("payloadKeys: 'snake_case'", () => {
   const snake = new JsonCodec({ payloadKeys: 'snake_case' })
   class OrderPlaced extends defineEvent({

@@ -101,6 +101,20 @@ describe('a record batch', () => {
     )
   })
 
+  it('has the type of the event in its last header of that name which is text', async () => {
+    const typesOf = async (...headers: readonly (readonly [string, string | Buffer | null])[]) => {
+      const { records } = await read(stored([{ key: 'k', value: '{}', headers }]), 0)
+      return records.map(({ typeHeader, headerTexts }) => [typeHeader, headerTexts['event_type']])
+    }
+
+    expect(await typesOf(['event_type', 'A'], ['event_type', 'B'])).toEqual([['B', 'B']])
+    expect(await typesOf(['event_type', 'A'], ['event_type', null])).toEqual([['A', 'A']])
+    expect(await typesOf(['event_typo', 'A'])).toEqual([[undefined, undefined]])
+    // The caller then reads all headers.
+    const mixed = await typesOf(['event_type', 'A'], ['event_type', Buffer.of(0xff)])
+    expect(mixed).toEqual([[undefined, 'A']])
+  })
+
   it('is never larger than sizeOfRecord estimates', () => {
     fc.assert(
       fc.property(someRecords, (records) => {
