@@ -1,10 +1,16 @@
-import type { AmqpChannel } from '../client/client.ts'
+import type { AmqpChannel, AmqpMessage } from '../client/client.ts'
+import { settledKeyOf } from './settled-messages.ts'
 
 /** A delivery on a channel, until it is acknowledged. */
 export interface UnackedDelivery {
   readonly tag: number
   isSettled: boolean
+  /** See {@link settledKeyOf}; undefined if the message is not remembered. */
+  readonly key: string | undefined
 }
+
+/** Without acknowledgments, the broker delivers at most the prefetch. So no more of them can be lost. */
+const MOST_LOST = 1000
 
 /**
  * The acknowledgments of one channel, sent together once per turn of the event loop. One `multiple` acknowledgment covers
@@ -19,6 +25,8 @@ export class RabbitMQAcks {
   #isScheduled = false
   #isHeld = false
   #isClosed = false
+  /** The keys of the last deliveries whose acknowledgments were sent, and may be lost with the connection. */
+  #sent: string[] = []
 
   constructor(channel: Pick<AmqpChannel, 'ack' | 'nack'>) {
     this.#channel = channel
@@ -49,9 +57,11 @@ export class RabbitMQAcks {
     this.flush()
   }
 
-  add(tag: number): UnackedDelivery {
+  /** @param message - to remember if its acknowledgment is lost; undefined if it must then be handled again. */
+  add(tag: number, message?: AmqpMessage): UnackedDelivery {
     this.#lastTag = tag
-    const delivery = { tag, isSettled: false }
+    const key = message === undefined ? undefined : settledKeyOf(message)
+    const delivery = { tag, isSettled: false, key }
     this.#unacked.push(delivery)
     return delivery
   }
@@ -71,6 +81,7 @@ export class RabbitMQAcks {
     const firstUnsettled = this.#unacked.findIndex(({ isSettled }) => !isSettled)
     const leading = firstUnsettled === -1 ? this.#unacked.length : firstUnsettled
     const last = this.#unacked[leading - 1]
+    this.#noteSent()
     if (last !== undefined) this.#ack(last.tag, leading > 1)
     const rest = this.#unacked.slice(leading)
     for (const { tag, isSettled } of rest) if (isSettled) this.#ack(tag, false)
@@ -90,8 +101,24 @@ export class RabbitMQAcks {
 
   /** Sends nothing from now on. */
   close(): void {
+    if (this.#settled > 0) this.#noteSent()
+    this.#settled = 0
     this.#isClosed = true
     this.#unacked = []
+  }
+
+  /** The keys of settled deliveries whose acknowledgments may not have reached the broker. They are then forgotten. */
+  takeUncertain(): readonly string[] {
+    const keys = this.#sent
+    this.#sent = []
+    return keys
+  }
+
+  /** Notes the settled deliveries, right before their acknowledgments are sent. */
+  #noteSent(): void {
+    for (const { key, isSettled } of this.#unacked) if (isSettled && key !== undefined) this.#sent.push(key)
+    // Not for each of them, so that the work per delivery stays constant.
+    if (this.#sent.length > 2 * MOST_LOST) this.#sent = this.#sent.slice(-MOST_LOST)
   }
 
   #ack(deliveryTag: number, allUpTo: boolean): void {

@@ -16,7 +16,13 @@ import {
   RabbitMQAttemptMarks,
 } from './attempt-marks.ts'
 import { ConsumerChannel, type ConsumerChannelObserver } from './consumer-channel.ts'
-import { type DeliveryOwner, type HeldPlaces, isRedelivered, RabbitMQDelivery } from './delivery.ts'
+import {
+  type DeliveryOwner,
+  type HeldPlaces,
+  isRedelivered,
+  isReplayed,
+  RabbitMQDelivery,
+} from './delivery.ts'
 import type { ConsumptionParts, GroupConsumption } from './group-consumption.ts'
 import { RabbitMQGroupQueue } from './group-queue.ts'
 import { HeldMessages } from './held-messages.ts'
@@ -152,7 +158,7 @@ export class RabbitMQConsumption
   }
 
   arrived(message: AmqpMessage, acks: RabbitMQAcks): void {
-    const unacked = acks.add(message.fields.deliveryTag)
+    const unacked = acks.add(message.fields.deliveryTag, isReplayed(message, this) ? undefined : message)
     if (this.#isStopped) {
       this.#held.addUndelivered([message])
       return
@@ -178,6 +184,7 @@ export class RabbitMQConsumption
   channelClosed(channel: ConsumerChannel, cause: Error | undefined): void {
     if (this.#channel !== channel) return
     this.#channel = undefined
+    this.#settled.addKeys(channel.acks.takeUncertain())
     // If the connection closed too, it reports its loss within this turn, and `reopen` is a no-op.
     setImmediate(() => this.#connection.reopen(cause))
   }
@@ -256,6 +263,7 @@ export class RabbitMQConsumption
     const channel = this.#channel
     this.#channel = undefined
     channel?.acks.close()
+    this.#settled.addKeys(channel?.acks.takeUncertain() ?? [])
     void channel?.close()
   }
 

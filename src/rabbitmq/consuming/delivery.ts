@@ -242,6 +242,14 @@ export function isRedelivered({ fields }: AmqpMessage): boolean {
   return fields.redelivered
 }
 
+/** True if the message was published to the group alone: it is a replay, or has waited. */
+export function isReplayed(
+  { fields }: AmqpMessage,
+  { replayExchange }: Pick<DeliveryOwner, 'replayExchange'>,
+): boolean {
+  return fields.exchange === replayExchange
+}
+
 /**
  * True if the message was published to the group alone, as a replay is, and not to the bus's exchange. The broker sets
  * the exchange of a message, so a producer cannot forge it. A broker that dead-letters to this group also uses the

@@ -5,7 +5,7 @@ import type { RabbitMQAcks } from './acks.ts'
 import { type Arrival, RabbitMQArrivals } from './arrivals.ts'
 import type { AttemptMark, MarkedMessage, RabbitMQAttemptMarks } from './attempt-marks.ts'
 import { ConsumerChannel, type ConsumerChannelObserver } from './consumer-channel.ts'
-import { type DeliveryOwner, type HeldPlaces, RabbitMQDelivery } from './delivery.ts'
+import { type DeliveryOwner, type HeldPlaces, isReplayed, RabbitMQDelivery } from './delivery.ts'
 import { HeldMessages } from './held-messages.ts'
 import type { SettledMessages } from './settled-messages.ts'
 import type { RabbitMQWaitingLines } from './waiting-lines.ts'
@@ -123,11 +123,12 @@ export class PartitionConsumer implements DeliveryOwner, ConsumerChannelObserver
     this.#held.clear()
     this.#rested.resolve()
     channel?.acks.close()
+    this.#parts.settled.addKeys(channel?.acks.takeUncertain() ?? [])
     void channel?.close()
   }
 
   arrived(message: AmqpMessage, acks: RabbitMQAcks): void {
-    const unacked = acks.add(message.fields.deliveryTag)
+    const unacked = acks.add(message.fields.deliveryTag, isReplayed(message, this) ? undefined : message)
     this.#hasReceived = true
     this.#isActive = true
     if (this.#isStopped) {
@@ -147,6 +148,7 @@ export class PartitionConsumer implements DeliveryOwner, ConsumerChannelObserver
     if (this.#channel !== channel) return
     this.#channel = undefined
     this.#isActive = false
+    this.#parts.settled.addKeys(channel.acks.takeUncertain())
     void this.#lines?.close()
     this.#rested.resolve()
     // If the connection closed too, it reports its loss within this turn.

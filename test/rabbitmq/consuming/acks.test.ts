@@ -81,3 +81,23 @@ it('returns deliveries in their order, and acknowledges those around them', () =
   expect([...broker.waiting]).toEqual([])
   expect(acks.isOpen).toBe(true)
 })
+
+it('names the messages whose acknowledgments may be lost, whether they were sent or not', () => {
+  const broker = brokerOf(4)
+  const acks = new RabbitMQAcks(broker.channel)
+  const [first, second, third] = ['1', '2', '3', '4'].map((messageId, index) =>
+    acks.add(index + 1, {
+      fields: { deliveryTag: index + 1, redelivered: false, exchange: 'events', routingKey: 'Noted' },
+      properties: { messageId },
+      content: Buffer.alloc(3),
+    }),
+  )
+  for (const delivery of [first, second]) if (delivery !== undefined) acks.settle(delivery)
+  acks.flush()
+  if (third !== undefined) acks.settle(third)
+  acks.close()
+
+  expect([...broker.waiting]).toEqual([3, 4])
+  expect(acks.takeUncertain()).toEqual(['1', '2', '3'].map((id) => `${id} events Noted 3`))
+  expect(acks.takeUncertain()).toEqual([])
+})
