@@ -155,7 +155,7 @@ it('shows a hostile name or value as text wherever the page of its group or even
     for (const text of texts) {
       if (text === '.' || text === '..') continue
       const path = encodeURIComponent(text.toWellFormed())
-      if (text.isWellFormed()) await look(`group ${text}`, `/part${n}/groups/${path}`, text, 2)
+      if (text.isWellFormed()) await look(`group ${text}`, `/part${n}/groups/${path}`, text, 1)
     }
     // Type, aggregate and its type, tenant, correlation, the payload.
     for await (const { eventId, eventType } of page.admin.browse({ limit: 100 }))
