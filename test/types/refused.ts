@@ -47,13 +47,9 @@ const takenInUnion = z.union([z.object({ a: z.string() }), z.object({ b: z.strin
 defineEvent({ type: 'Bad', aggregateType: 'Order', schema: takenInUnion })
 
 // A sensitive field that the payload does not have.
-defineEvent({
-  type: 'Bad',
-  aggregateType: 'Order',
-  schema: z.object({ card: z.string() }),
-  // refused: crad.* is not assignable to type
-  sensitive: ['crad'],
-})
+const withCard = z.object({ card: z.string() })
+// refused: crad.* is not assignable to type
+defineEvent({ type: 'Bad', aggregateType: 'Order', schema: withCard, sensitive: ['crad'] })
 
 // A chain with a gap, and one that does not end with the current payload.
 // refused: Argument of type '3' is not assignable to parameter of type '2'
