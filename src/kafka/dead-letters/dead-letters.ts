@@ -228,11 +228,11 @@ export class KafkaDeadLetters implements DeadLetterStore {
     // The records behind it wait in the group that failed.
     const staysThere = destination.consumerGroup === found.position.group
     const places = staysThere ? placesIn(found.position.places) : undefined
-    const { key, value, ...original } = message
-      ? recordOf(message)
-      : { ...found.record, headers: originalHeaders(found.record) }
+    const { record } = found
+    const original = message === undefined ? originalHeaders(record) : recordOf(message).headers
+    const { key, value } = message === undefined ? record : recordOf(message)
     const headers = [
-      ...original.headers,
+      ...original,
       [REPLAY_HANDLERS, replayHeader({ ...destination, places })] as const,
       ...Object.entries(writeReplay(letter)),
     ]
