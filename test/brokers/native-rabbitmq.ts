@@ -7,17 +7,10 @@ import { dataFolder } from './data-folder.ts'
 import { freePort } from './free-port.ts'
 import { type NativeCommand, NativeHost } from './native-host.ts'
 import { findProgram, requirePrograms } from './programs.ts'
-import { preparedBoot } from './rabbitmq-preparation.ts'
+import { oneScheduler, preparedRabbitMq } from './rabbitmq-preparation.ts'
 
 /** Debian's scripts on the PATH switch to the user rabbitmq, who cannot write to the test's folder; these do not. */
 const debianFolder = '/usr/lib/rabbitmq/bin'
-
-/**
- * Options of Erlang that cost speed under lasting load. Its one scheduler waits for work without keeping a processor busy. With
- * several, each module that is loaded waits until all of them have run: a start takes 5.6 instead of 3.6 s of CPU time, and
- * several times as long on a busy machine.
- */
-const quickStart = '+S 1:1 +sbwt none +sbwtdcpu none +sbwtdio none'
 
 /** Settings that the nodes of a cluster share. */
 export interface ClusterMembership {
@@ -35,14 +28,14 @@ export async function rabbitMqCommand(
   const command = await plainCommand(folder, port, options, cluster)
   // The chosen server of a root folder has an Erlang of its own.
   if (options.isMeasured === true || command.root !== undefined) return command
-  const bootFile = await prepareRabbitMq()
+  const { bootFile, toolFolder } = await prepareRabbitMq()
   await appendFile(join(folder, 'rabbitmq-env.conf'), `SASL_BOOT_FILE='${bootFile}'\n`)
-  return command
+  return { ...command, toolFolder }
 }
 
-/** @returns the boot script of the installed RabbitMQ, which takes two starts to write. */
-export async function prepareRabbitMq(): Promise<string> {
-  return await preparedBoot(await serverScript(), startPlain)
+/** Prepares the installed RabbitMQ, which takes as long as two starts. */
+export async function prepareRabbitMq() {
+  return await preparedRabbitMq(await serverScript(), startPlain)
 }
 
 async function startPlain(): Promise<Broker> {
@@ -86,8 +79,7 @@ async function plainCommand(
       ERL_EPMD_PORT: String(cluster?.epmdPort ?? (await freePort())),
       RABBITMQ_NODENAME: `eventspine-${port}@localhost`,
       RABBITMQ_DIST_PORT: String(await freePort()),
-      RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS: `${isMeasured ? '' : quickStart} -kernel inet_dist_use_interface {127,0,0,1}`,
-      RABBITMQ_CTL_ERL_ARGS: quickStart,
+      RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS: `${isMeasured ? '' : oneScheduler} -kernel inet_dist_use_interface {127,0,0,1}`,
       RABBITMQ_CONFIG_FILE: path('rabbitmq.conf'),
       RABBITMQ_CONFIG_FILES: path('conf.d'),
       RABBITMQ_ADVANCED_CONFIG_FILE: path('advanced.config'),
