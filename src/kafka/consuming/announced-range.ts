@@ -1,9 +1,7 @@
 /** Records that a commit announces ahead of the last delivered one, at low load. */
 const MIN_RESERVE = 64
-/** The same at high load. */
+/** The same at high load. The reserve doubles each time that delivery has to wait for an announcement. */
 const MAX_RESERVE = 4096
-/** Growth of the reserve each time that delivery has to wait for an announcement, which takes the broker some 5 ms. */
-const GROWTH = 8
 
 /**
  * The offsets that the last commit announced as possibly started. A record is delivered only within the range, so that
@@ -25,7 +23,7 @@ export class AnnouncedRange {
   needsExtension(offset: number): boolean {
     const left = this.#end - offset
     if (left > this.#reserve / 2) return false
-    if (left <= 0) this.#reserve = Math.min(MAX_RESERVE, this.#reserve * GROWTH)
+    if (left <= 0) this.#reserve = Math.min(MAX_RESERVE, this.#reserve * 2)
     return true
   }
 
