@@ -12,12 +12,12 @@ export class Slots {
 
   /** Number of slots that are taken. */
   get inUse(): number {
-    return this.#count - this.#free
+    return Math.min(this.#count, this.#count - this.#free)
   }
 
   /** Takes a slot and calls `start`: at once if a slot is free, otherwise when one is released. Call `release` once for it. */
   take(start: () => void): void {
-    if (this.#free === 0 || this.#isHeld) {
+    if (this.#free <= 0 || this.#isHeld) {
       this.#waiting.push(start)
       return
     }
@@ -32,8 +32,13 @@ export class Slots {
     return promise
   }
 
+  /** Takes a slot at once, even if none is free. Then the next one that is released goes to no other caller. */
+  takeAnyway(): void {
+    this.#free -= 1
+  }
+
   release(): void {
-    const next = this.#isHeld ? undefined : this.#waiting.shift()
+    const next = this.#isHeld || this.#free < 0 ? undefined : this.#waiting.shift()
     if (next === undefined) this.#free += 1
     else next()
   }

@@ -35,13 +35,16 @@ export class HandlingSlots {
     return isOver && !this.#stopping.aborted
   }
 
-  /** Gives the caller's slot to others while work runs that is no handler. Work may take longer than many handlers. */
+  /**
+   * Gives the caller's slot to others while work runs that is no handler, and may take longer than many handlers. The caller
+   * has its slot again at once, even if handlers run in all others: it must run no more handlers.
+   */
   async without<T>(work: () => Promise<T>): Promise<T> {
     this.slots.release()
     try {
       return await work()
     } finally {
-      await this.slots.taken()
+      this.slots.takeAnyway()
     }
   }
 
