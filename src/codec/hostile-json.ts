@@ -64,8 +64,11 @@ export class HostileJson {
       throw new DecodeError('not_an_event', 'The message is not a JSON object.')
     }
     if (mayHavePrototypeKey(text)) checkKeys(value)
-    // It is neither null nor an array, and parsing it again with all digits does not change its structure.
-    return ((hasBigNumber ?? hasBigInteger(value)) ? parse(text, keepDigits) : value) as JsonObject
+    if (!(hasBigNumber ?? hasBigInteger(value))) return value as JsonObject // neither null nor an array
+    // Parsing a long integer takes time that grows faster than its length.
+    if (hasBigNumber === undefined) this.#budget.recount(text)
+    // Parsing it again with all digits does not change its structure.
+    return parse(text, keepDigits) as JsonObject
   }
 }
 

@@ -76,6 +76,14 @@ export class JsonBudget {
     return this.#count(text)
   }
 
+  /**
+   * Counts a text that `add` did not count, because it has numbers whose length matters.
+   * @throws DecodeError
+   */
+  recount(text: string): void {
+    this.#count(text)
+  }
+
   /** True if the text, with those before it, is too short to exceed a limit. */
   #isWithin(text: string): boolean {
     const { maxDepth, maxValues, maxKeys } = this.#limits

@@ -24,6 +24,8 @@ export interface NativeCommand {
   readonly env?: Readonly<Record<string, string>>
   /** The folder of the broker's tools, if they are not on the PATH. */
   readonly toolFolder?: string
+  /** Paths of tools that are in other folders, by name. */
+  readonly tools?: Readonly<Record<string, string>>
   /** The user it runs as, for a server that refuses root. */
   readonly user?: UserIds
   /** The signal of `stop`. Default SIGTERM. */
@@ -104,11 +106,11 @@ export class NativeHost implements BrokerHost {
   }
 
   async exec(tool: string, args: readonly string[]): Promise<string> {
-    const { toolFolder, env, root } = this.#command
+    const { toolFolder, tools, env, root } = this.#command
     if (root !== undefined)
       return await run(...inRoot(root, toolFolder === undefined ? tool : join(toolFolder, tool), args), env)
-    const path = toolFolder === undefined ? undefined : await findProgram(join(toolFolder, tool))
-    return await run(path ?? tool, args, env)
+    const inFolder = toolFolder === undefined ? tool : join(toolFolder, tool)
+    return await run((await findProgram(tools?.[tool] ?? inFolder)) ?? tool, args, env)
   }
 
   async checkAlive(): Promise<void> {

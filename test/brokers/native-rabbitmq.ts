@@ -30,7 +30,7 @@ export async function rabbitMqCommand(
   if (options.isMeasured === true || command.root !== undefined) return command
   const { bootFile, toolFolder } = await prepareRabbitMq()
   await appendFile(join(folder, 'rabbitmq-env.conf'), `SASL_BOOT_FILE='${bootFile}'\n`)
-  return { ...command, toolFolder }
+  return { ...command, tools: { rabbitmqctl: join(toolFolder, 'rabbitmqctl') } }
 }
 
 /** Prepares the installed RabbitMQ, which takes as long as two starts. */

@@ -25,7 +25,9 @@ export function service(environment: Readonly<Record<string, string>> = {}) {
       new Promise<CommandResult>((resolve) => {
         // Node.js 22 warns of `node:sqlite` on stderr.
         const command = ['--disable-warning=ExperimentalWarning', join(root, 'dist/cli/main.js'), ...args]
-        const options = { cwd: folder, env: { ...process.env, ...environment } }
+        // `verify --json` lists each event that waits.
+        const maxBuffer = 64 * 1024 * 1024
+        const options = { cwd: folder, env: { ...process.env, ...environment }, maxBuffer }
         const child = execFile(process.execPath, command, options, (error, stdout, stderr) => {
           resolve({ code: Number(error?.code ?? 0), stdout, stderr })
         })

@@ -54,11 +54,11 @@ export async function findsNothing(broker: VerifiedBroker, ...args: readonly str
   const { result, lines, messages } = start(broker, '--seconds', '5', '--seed', '3', ...args)
 
   expect([await result, lines]).toEqual([0, [expect.stringMatching(SUMMARY)]])
-  expect(messages.at(-1)).toMatch(/^\d{3,} events, \d{3,} runs of handlers, \d+ dead letters, \d+ faults$/)
+  expect(messages.at(-1)).toMatch(/^\d{3,} events, \d{3,} runs of handlers, \d+ dead letters?, \d+ faults?$/)
   await expectNothingOn(broker)
 }
 
-const SUMMARY = /^0 lost, 0 reordered, \d+ duplicates, longest stall \d+\.\d s( \(during [\w, ]+\))?$/
+const SUMMARY = /^0 lost, 0 reordered, \d+ duplicates?, longest stall \d+\.\d s( \(during [\w, ]+\))?$/
 
 /** The broker itself loses events: a script removes them, as an eviction or a wrong retention would. */
 export async function findsWhatTheBrokerLoses(broker: VerifiedBroker): Promise<void> {
