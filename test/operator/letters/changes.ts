@@ -62,6 +62,8 @@ async function editOne({ scene, page, press, shows }: Session, isReported: boole
   expect(await page.getByRole('alert').textContent()).toMatch(/customerId: .*expected string/)
   await type(page, 'Payload', '{"customerId": "c-2"}')
   await press(page, 'Check and show changes')
+  // The page of the wrong value shows its changes, too, until the next one replaces it.
+  await page.locator('.diff', { hasText: 'c-2' }).waitFor()
   expect(await page.locator('.diff').textContent()).toBe('- customerId: "c-1"+ customerId: "c-2"')
   await press(page, 'Replay the edited event')
   await shows(page, isReported ? 'It was handled.' : 'It has not failed again.')
