@@ -4,6 +4,9 @@ import type { Finding, GroupRules, JudgeOptions, Rule } from './rules.ts'
 /** By how many milliseconds simultaneous facts of two processes may be out of order. */
 const CLOCK_MS = 5
 
+/** How long a broker may still deliver to a connection that was cut, in milliseconds. It learns of the cut a moment later. */
+const NOTICE_MS = 100
+
 /**
  * 1: every handler of every group handled every confirmed event, or the event is in the group's dead letters. The dead letter
  * of an event that cannot be decoded is for all handlers.
@@ -127,7 +130,7 @@ function isLast({ outcome, attempt }: Run, maxAttempts: number): boolean {
 /** If consumers compete, an event that another consumer took over is in no order. */
 function isExcused({ publications, faults }: Chronicle, group: GroupRules, run: Run, until: number): boolean {
   if (group.order === 'group') return false
-  const from = publications.get(run.event)?.publishedAt ?? run.startedAt
+  const from = (publications.get(run.event)?.publishedAt ?? run.startedAt) - NOTICE_MS
   return faults.some((fault) => overlaps(fault, from, Math.max(run.startedAt, until)))
 }
 

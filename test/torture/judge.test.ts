@@ -203,6 +203,14 @@ it('accepts competing consumers that handle an aggregate concurrently, if none o
   )
 })
 
+it('accepts that a broker delivers an event to a connection that has just been cut', () => {
+  const swapped = [...published(0, 1000), ...published(1, 1001), ...run(1, 1010), ...run(0, 1030)]
+
+  expect(messages([...fault(990, 991, ['d']), ...swapped], COMPETING)).toEqual([])
+  expect(messages([...fault(800, 801, ['d']), ...swapped], COMPETING)).toHaveLength(1)
+  expect(messages([...fault(990, 991, ['d']), ...swapped])).toHaveLength(1)
+})
+
 it('catches an event that was handled twice without a fault', () => {
   expect(messages([...clean, ...run(2, 200)])).toEqual([
     'duplicate: h of g handled a#2 twice without a fault (c, then c)',
