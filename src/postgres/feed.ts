@@ -14,6 +14,7 @@ import {
   positionBefore,
 } from './feed-statements.ts'
 import { pageRows } from './joined-rows.ts'
+import { RecentEnd } from './recent-end.ts'
 import { atMost, isTrue, numberOf, type Row, type Session, type Statement, textOf } from './session.ts'
 
 /** The end of the feed. */
@@ -33,9 +34,6 @@ export interface PostgresReadOptions extends ReadAllOptions {
 
 /** Default number of events in a page. */
 const PAGE = 500
-
-/** Time for which a known end may be reused for pages far before it, in milliseconds. A failover takes longer. */
-const END_AGE_MS = 250
 
 /**
  * If the positions of a page span at most this many times its size, the page is read in position order instead of by an
@@ -60,7 +58,7 @@ export class PostgresFeed {
   readonly #density = new Map<string, boolean>()
   #reading: Promise<FeedEnd> | undefined
   #nextReading: Promise<FeedEnd> | undefined
-  #known: { readonly end: FeedEnd; readonly at: number } | undefined
+  readonly #recent = new RecentEnd<FeedEnd>()
 
   /** @param onEnd - called with the end each time it is read. */
   constructor(
@@ -104,15 +102,11 @@ export class PostgresFeed {
   async page(given: PostgresReadOptions = {}): Promise<FeedPage> {
     const { limit = PAGE, ...options } = checkedReadWithArchive('readPage', given)
     const { fromPosition = 0 } = options
-    const far = this.#known
-    if (
-      far !== undefined &&
-      far.end.head - fromPosition > 2 * limit &&
-      performance.now() - far.at < END_AGE_MS
-    ) {
-      const part = await this.#read(options, far.end.head, limit)
+    const far = this.#recent.after(fromPosition, limit)
+    if (far !== undefined) {
+      const part = await this.#read(options, far.head, limit)
       // A page that is neither full nor cut means that there are no more events, which only the current end can prove.
-      if (part.events.length === limit || part.isCut) return pageOf(part, far.end)
+      if (part.events.length === limit || part.isCut) return pageOf(part, far)
     }
     const { end, part } = await this.#endAndNext(options, limit)
     return pageOf(part ?? (await this.#read(options, end.head, limit)), end)
@@ -191,7 +185,7 @@ export class PostgresFeed {
     const end = { head: numberOf(head), headEventId: eventId ?? undefined, isHeld: isTrue(isHeld) }
     if (!Number.isSafeInteger(end.head))
       throw new PostgresFeedError(`The position ${head} is not a safe integer.`)
-    this.#known = { end, at: performance.now() }
+    this.#recent.note(end)
     this.#onEnd(end)
     return end
   }

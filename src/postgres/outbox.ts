@@ -10,6 +10,7 @@ import { PostgresCheckpointStore, relayCheckpoints } from './checkpoints.ts'
 import { translated } from './errors.ts'
 import { conditionsOf, outboxPage } from './feed-statements.ts'
 import { pageRows } from './joined-rows.ts'
+import { RecentEnd } from './recent-end.ts'
 import { atMost, isTrue, numberOf, type Session, type Statement } from './session.ts'
 
 /** Default number of events in a page. */
@@ -20,9 +21,6 @@ const PAGE = 500
  * readers earlier.
  */
 const HELD_MS = 20
-
-/** Time for which a known end may be reused for pages far before it, in milliseconds. A failover takes longer. */
-const END_AGE_MS = 250
 
 export interface PostgresOutboxParts {
   /** Waits for the schema before the first statement. */
@@ -49,7 +47,7 @@ export class PostgresOutbox implements Outbox {
   readonly #removeRelay: Statement
   readonly #listeners = new Set<() => void>()
   #held: NodeJS.Timeout | undefined
-  #known: { readonly end: OutboxEnd; readonly at: number } | undefined
+  readonly #recent = new RecentEnd<OutboxEnd>()
 
   constructor(parts: PostgresOutboxParts) {
     const { session, schema, leases } = parts
@@ -70,13 +68,9 @@ export class PostgresOutbox implements Outbox {
   async readPage(given: ReadAllOptions = {}): Promise<FeedPage> {
     const { limit = PAGE, maxBytes = PAGE_BYTES, ...options } = checkedRead('readPage', given)
     const { fromPosition = 0 } = options
-    const far = this.#known
-    if (
-      far !== undefined &&
-      far.end.head - fromPosition > 2 * limit &&
-      performance.now() - far.at < END_AGE_MS
-    ) {
-      const page = await this.#read(options, far.end, limit, maxBytes)
+    const far = this.#recent.after(fromPosition, limit)
+    if (far !== undefined) {
+      const page = await this.#read(options, far, limit, maxBytes)
       // A page that is neither full nor cut means that there are no more events, which only the current end can prove.
       if (page.events.length === limit || page.isCut === true) return page
     }
@@ -159,7 +153,7 @@ export class PostgresOutbox implements Outbox {
     const [[head, eventId, isHeld] = []] = await this.#parts.session.run(this.#end)
     if (isTrue(isHeld)) this.#wakeSoon()
     const end = { head: numberOf(head), headEventId: eventId ?? undefined }
-    this.#known = { end, at: performance.now() }
+    this.#recent.note(end)
     return end
   }
 
