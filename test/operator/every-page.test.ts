@@ -143,7 +143,7 @@ async function picture(page: Page, name: string): Promise<void> {
 test.each(['light', 'dark'] as const)(
   'no page has a serious fault of accessibility, or scrolls sideways on a telephone or at twice the size: %s',
   async (colorScheme) => {
-    const page = await browser.open({
+    await using page = await browser.open({
       ...{ baseURL: scene.url, colorScheme, bypassCSP: true, expected: /status of 4/ },
       ...(folder !== undefined && { deviceScaleFactor: 2 }),
     })

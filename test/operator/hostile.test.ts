@@ -96,7 +96,7 @@ afterAll(() => system[Symbol.asyncDispose]())
 it('shows hostile names and values as texts: groups, programs, handlers, events, live events, the map, reasons', async () => {
   await using server = await serve(operatorListener(system.handler))
   const anna = visitor(system.handler, 'anna', '')
-  const page = await browser.open({ baseURL: server.url, viewport: { width: 390, height: 800 } })
+  await using page = await browser.open({ baseURL: server.url, viewport: { width: 390, height: 800 } })
   for (const [n, { texts, publish }] of system.scenes.entries()) {
     for (const text of texts) {
       const path = `/part${n}/groups/${encodeURIComponent(text.toWellFormed())}`
@@ -143,7 +143,7 @@ it('shows hostile names and values as texts: groups, programs, handlers, events,
 
 it('shows a hostile name or value as text wherever the page of its group or event shows it, and never fails', async () => {
   const anna = visitor(system.handler, 'anna', '')
-  const blank = await browser.open()
+  await using blank = await browser.open()
   const wrong: string[] = []
   const answers: Answer[] = []
   const look = async (where: string, path: string, text: string, times: number) => {

@@ -171,7 +171,7 @@ it('ends the read when the last connection breaks', async () => {
 it('shows events in the browser as they come, with links to each; a pause ends the read', async () => {
   await using scene = await watched()
   await using server = await serve(operatorListener(scene.handler))
-  const page = await browser.open({ extraHTTPHeaders: { 'x-name': 'anna', 'x-roles': 'see read' } })
+  await using page = await browser.open({ extraHTTPHeaders: { 'x-name': 'anna', 'x-roles': 'see read' } })
   await page.goto(`${server.url}/orders/live`)
   await waitFor(() => scene.reads.ready === 1)
   await scene.billing.publish([orderCreated('Order-<b>13')])
@@ -190,7 +190,7 @@ it('shows events without a script', async () => {
   await scene.order(['Order-13', `Order-${'long'.repeat(60)}`])
   await using server = await serve(operatorListener(scene.handler))
   const extraHTTPHeaders = { 'x-name': 'anna', 'x-roles': 'see read' }
-  const page = await browser.open({ extraHTTPHeaders, javaScriptEnabled: false })
+  await using page = await browser.open({ extraHTTPHeaders, javaScriptEnabled: false })
   await page.setViewportSize({ width: 390, height: 800 })
   await page.goto(`${server.url}/orders/live`)
   expect(await sidewaysScroll(page)).toBe(0)

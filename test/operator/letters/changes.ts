@@ -33,7 +33,7 @@ export async function changesStory(
 ): Promise<void> {
   const { press, javaScriptEnabled = true, isReported } = options
   scene.state.isBroken = false
-  const page = await browser.open({ baseURL: scene.url, javaScriptEnabled, expected: /status of 409/ })
+  await using page = await browser.open({ baseURL: scene.url, javaScriptEnabled, expected: /status of 409/ })
   const shows = (where: Page, text: string | RegExp) =>
     waitFor(
       async () => {
@@ -45,10 +45,8 @@ export async function changesStory(
     )
   const session = { scene, page, press, shows }
   await editOne(session, isReported)
-  const other = await browser.open({ baseURL: scene.url, javaScriptEnabled })
+  await using other = await browser.open({ baseURL: scene.url, javaScriptEnabled })
   await replayAll(session, other)
-  await page.context().close()
-  await other.context().close()
 }
 
 /** A wrong value is refused in the words of the schema, a right one is handled, and Activity shows the operator. */

@@ -68,7 +68,7 @@ async function importedScene() {
 it('shows hostile texts as texts: in lists, and in a dead letter with all of them', async () => {
   await using scene = await importedScene()
   await using server = await serve(operatorListener(scene.handler))
-  const page = await browser.open({
+  await using page = await browser.open({
     ...{ baseURL: server.url, viewport: { width: 390, height: 800 }, expected: /status of 4/ },
   })
   await page.goto('/orders/dead-letters')
@@ -104,7 +104,7 @@ it('shows hostile texts as texts: in lists, and in a dead letter with all of the
 it('shows each hostile text as text wherever one dead letter shows it, and never fails', async () => {
   await using scene = await importedScene()
   await using server = await serve(operatorListener(scene.handler))
-  const blank = await browser.open()
+  await using blank = await browser.open()
   const get = async (path: string) => {
     const answer = await fetch(server.url + path)
     return { status: answer.status, text: await answer.text() }

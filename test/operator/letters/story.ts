@@ -96,7 +96,7 @@ export async function operatorsStory(
 ) {
   const { isReported, press = click, context = {} } = options
   const hasScript = context.javaScriptEnabled !== false
-  const page = await browser.open({ baseURL: scene.url, expected: /status of 404/, ...context })
+  await using page = await browser.open({ baseURL: scene.url, expected: /status of 404/, ...context })
   const sees = async (text: string | RegExp) => {
     if (hasScript)
       return page
@@ -135,5 +135,4 @@ export async function operatorsStory(
   expect((await page.goto(letter))?.status()).toBe(404)
   await page.goto('/orders/activity')
   await sees(/Replayed OrderCreated to group billing, handler invoice/)
-  await page.context().close()
 }

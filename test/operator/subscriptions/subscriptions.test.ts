@@ -133,7 +133,7 @@ it('is used in a browser, without a fault of accessibility, on a large screen an
   for (const colorScheme of ['light', 'dark'] as const) {
     const width = colorScheme === 'light' ? 1280 : 390
     const viewport = { width, height: 800 }
-    const page = await browser.open({ ...options, colorScheme, bypassCSP: true, viewport })
+    await using page = await browser.open({ ...options, colorScheme, bypassCSP: true, viewport })
     await page.goto(`${server.url}${PATH}`)
     expect(await axeFaults(page)).toEqual([])
     expect(await sidewaysScroll(page)).toBe(0)
@@ -143,6 +143,5 @@ it('is used in a browser, without a fault of accessibility, on a large screen an
     await page.getByText('Paused totals.').waitFor({ timeout: paced(5000) })
     await card.getByRole('button', { name: 'Resume totals' }).click()
     await page.getByText('Resumed totals.').waitFor({ timeout: paced(5000) })
-    await page.context().close()
   }
 })
