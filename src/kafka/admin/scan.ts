@@ -5,7 +5,7 @@ import { sleep } from '../../kit/time.ts'
 import type { MessageScan, ScannedMessage, ScanRequest } from '../../transport/admin.ts'
 import { ConnectionError } from '../../transport/errors.ts'
 import type { KafkaCluster } from '../client/cluster.ts'
-import { type FetchedRange, fetchRanges } from '../client/fetch.ts'
+import { type FetchedRange, type FetchRange, fetchRanges } from '../client/fetch.ts'
 import { type LogRange, logRanges, offsetsAt } from '../client/log-ranges.ts'
 import { partitionKey, partitionsOf, type TopicPartition } from '../client/topic-partition.ts'
 import type { KafkaTopic, KafkaTopicDirectory } from '../client/topics.ts'
@@ -14,8 +14,12 @@ import type { ResolvedKafkaOptions } from '../options.ts'
 import { RecordMessage } from '../wire/message.ts'
 import type { StoredRecord } from '../wire/stored-record.ts'
 
-/** Records that are read at once from the end of a partition to its start. */
-const WINDOW = 500
+/** Offsets in the first window that is read from the end of a partition to its start, and in the smallest. */
+const MIN_WINDOW = 500
+/** Part of a fetch that the records of a window should fill: a second fetch is needed if they do not fit. */
+const FILL = 0.9
+/** Factor by which a window may exceed the one before, which may have been a gap in the log. */
+const MAX_GROWTH = 4
 /** Pause after a read that found nothing, in milliseconds. */
 const POLL_MS = 100
 
@@ -145,23 +149,37 @@ export class KafkaScan {
     return {
       next: async () => {
         if (next >= end) return undefined
-        const { records, nextOffset } = await this.#fetch(topic, partition, next)
+        const { records, nextOffset } = await this.#fetch(topic, {
+          index: partition,
+          offset: next,
+          until: end,
+        })
         next = nextOffset > next ? nextOffset : end
         return records.filter(({ offset }) => offset < end).map((record) => ({ record, partition }))
       },
     }
   }
 
+  /** Each window has as many offsets as one fetch can hold: what a fetch returns beyond the window is lost. */
   #backward(topic: KafkaTopic, partition: number, { start, end }: LogRange): PageSource<ReadRecord> {
     let last = end
+    let size = MIN_WINDOW
     return {
       next: async () => {
         if (last <= start) return undefined
-        const first = Math.max(start, last - WINDOW)
-        const window = this.#forward(topic, partition, { start: first, end: last })
+        const first = Math.max(start, last - size)
         const found: ReadRecord[] = []
-        for (let page = await window.next(); page !== undefined; page = await window.next())
-          found.push(...page)
+        let bytes = 0
+        for (let offset = first; offset < last; ) {
+          const read = await this.#fetch(topic, { index: partition, offset, until: last })
+          for (const record of read.records) if (record.offset < last) found.push({ record, partition })
+          bytes += Math.max(read.readBytes, read.contentBytes)
+          offset = read.nextOffset > offset ? read.nextOffset : last
+        }
+        const fitting = Math.floor(
+          (FILL * this.#parts.options.fetchMaxBytes * (last - first)) / Math.max(1, bytes),
+        )
+        size = Math.max(MIN_WINDOW, Math.min(fitting, size * MAX_GROWTH))
         last = first
         return found.reverse()
       },
@@ -176,7 +194,7 @@ export class KafkaScan {
     while (!signal.aborted) {
       const page: ReadRecord[] = []
       for (const [partition, offset] of next) {
-        const { records, nextOffset } = await this.#fetch(topic, partition, offset)
+        const { records, nextOffset } = await this.#fetch(topic, { index: partition, offset })
         for (const record of records) page.push({ record, partition })
         next.set(partition, Math.max(offset, nextOffset))
       }
@@ -185,13 +203,15 @@ export class KafkaScan {
     }
   }
 
-  async #fetch(topic: KafkaTopic, index: number, offset: number): Promise<FetchedRange> {
+  async #fetch(topic: KafkaTopic, range: Omit<FetchRange, 'topicId'>): Promise<FetchedRange> {
     const { cluster, options } = this.#parts
     const { fetchMaxBytes: maxBytes, requestTimeoutMs: timeoutMs } = options
     const limits = { maxWaitMs: 0, maxBytes, maxAnswerBytes: maxBytes, timeoutMs, options }
-    const node = topic.leaders[index] ?? -1
-    const ranges = [{ topicId: topic.id, index, offset }]
-    const [answer] = await fetchRanges(cluster, node, ranges, { ...limits, use: 'deadLetters' })
+    const node = topic.leaders[range.index] ?? -1
+    const [answer] = await fetchRanges(cluster, node, [{ topicId: topic.id, ...range }], {
+      ...limits,
+      use: 'deadLetters',
+    })
     if (answer?.errorCode === CODE.NONE && answer.impossible === undefined) return answer
     const fault = answer?.impossible ?? (answer === undefined ? 'no answer' : nameOf(answer.errorCode))
     throw new ConnectionError('CONNECTION_FAILED', `Reading ${topic.name} failed: ${fault}.`)

@@ -16,6 +16,8 @@ export interface FetchRange {
   readonly topicId: string
   readonly index: number
   readonly offset: number
+  /** Decoding ends when all offsets before this one were read. Default: with the answer. */
+  readonly until?: number
   /** Epoch of the leader that wrote the record before the offset, if known: the broker compares it with its log. */
   readonly lastEpoch?: number | undefined
   /** Bytes to request. Default: `maxBytes`. */
@@ -58,7 +60,7 @@ export async function fetchRanges(
   { maxWaitMs, maxBytes, maxAnswerBytes, timeoutMs, use, options, decode }: FetchLimits,
 ): Promise<readonly FetchedRange[]> {
   const { library } = cluster
-  const offsets = new Map(ranges.map(({ topicId, index, offset }) => [`${topicId} ${index}`, offset]))
+  const wanted = new Map(ranges.map((range) => [`${range.topicId} ${range.index}`, range]))
   const request = (apis: KafkaApis) => () =>
     apis.createFetchRequest(
       maxWaitMs,
@@ -90,7 +92,7 @@ export async function fetchRanges(
   const { perRange = Number.POSITIVE_INFINITY, total = Number.POSITIVE_INFINITY } = decode ?? {}
   let left = total
   for (const { bytes, aborted, ...range } of answer) {
-    const from = offsets.get(`${range.topicId} ${range.index}`)
+    const { offset: from, until } = wanted.get(`${range.topicId} ${range.index}`) ?? {}
     if (from === undefined) continue
     // Without room, one partition gets one batch, and the others their turn in later fetches.
     if (left <= 0 && fetched.some(({ records }) => records.length > 0)) continue
@@ -99,6 +101,7 @@ export async function fetchRanges(
     const context = {
       enoughBytes: Math.max(1, Math.min(perRange, left)),
       end: Number.isSafeInteger(end) ? end : 0,
+      until,
       crc32c: library.crc32c,
       limits: options,
       aborted,

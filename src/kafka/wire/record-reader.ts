@@ -52,6 +52,8 @@ export interface AbortedTransaction {
 export interface ReadContext {
   /** The end of the log, as the broker reports it: no record has this offset, or a later one. */
   readonly end: number
+  /** Reading ends when all offsets before this one were read. Default: with the bytes. */
+  readonly until?: number | undefined
   readonly crc32c: (bytes: Buffer) => number
   readonly limits: BatchLimits
   /** Reading ends after the batch with which the contents reach this number of bytes. */
@@ -81,6 +83,7 @@ export async function readBatches(bytes: Buffer, from: number, context: ReadCont
   const unreadable: UnreadableRange[] = []
   const transactions = new AbortedTransactions(context.aborted)
   const slices = new Slices()
+  const { until = Number.POSITIVE_INFINITY } = context
   let nextOffset = from
   let impossible: string | undefined
   const epochs: EpochStart[] = []
@@ -88,7 +91,7 @@ export async function readBatches(bytes: Buffer, from: number, context: ReadCont
   let contentBytes = 0
   for (let start = 0; start + COMMON_HEADER <= bytes.length; ) {
     const end = start + 12 + bytes.readInt32BE(start + 8)
-    if (end > bytes.length || contentBytes >= context.enoughBytes) break
+    if (end > bytes.length || contentBytes >= context.enoughBytes || nextOffset >= until) break
     const batch = bytes.subarray(start, Math.max(start, end))
     const fault = faultOf(batch, context)
     // No field of a faulty batch can be trusted, not even its offset.
