@@ -108,15 +108,15 @@ export async function* browseEvents(open: OpenScan, given: BrowseQuery): AsyncGe
   const from = query.from ?? (direction === 'forward' ? 'first' : 'last')
   const { total, pages } = await open({ from, direction, aggregateId: filter.aggregateId })
   let [scanned, matched] = [0, 0]
-  let position: string | undefined
+  let last: BrowsedEvent | undefined
   const report = (ended: BrowseProgress['ended']) =>
-    onProgress?.({ scanned, matched, total, position, ended })
+    onProgress?.({ scanned, matched, total, position: last?.position, ended })
   for await (const page of pages) {
     for (const found of page) {
       if (signal?.aborted === true) return report('aborted')
       if (scanned >= maxScanned) return report('maxScanned')
       scanned += 1
-      position = found.position
+      last = found
       if (!matchesFilter(found, filter)) continue
       matched += 1
       // Before the event: a caller that has what it wants does not ask for another one.

@@ -4,6 +4,21 @@ export interface PageSource<T> {
   next(): Promise<readonly T[] | undefined>
 }
 
+/** Reads one page ahead of its caller. An error in that page is thrown when the page is asked for. */
+export function readAhead<T>(source: PageSource<T>): PageSource<T> {
+  let ahead: Promise<readonly T[] | undefined> | undefined
+  return {
+    next: async () => {
+      const items = await (ahead ?? source.next())
+      if (items === undefined) return undefined
+      ahead = source.next()
+      // A caller that ends early does not ask for it.
+      ahead.catch(() => undefined)
+      return items
+    },
+  }
+}
+
 /** Merges sorted sources into pages of one order. @param isBefore - true if `a` comes before `b`. */
 export async function* mergedPages<T>(
   sources: readonly PageSource<T>[],

@@ -9,26 +9,42 @@ export interface MessageReader {
   readonly classFor: EventClassLookup
 }
 
-/** A message of the log. Its headers answer without decoding it, as far as the broker stores them. */
+/**
+ * A message of the log, decoded on access: a search discards most of them. Its headers answer without decoding the event, as
+ * far as the broker stores them.
+ */
 export class BrowsedMessage implements BrowsedEvent {
-  readonly position: string
-  readonly partition: number | undefined
-  readonly storedAt: Date | undefined
-  readonly headers: Readonly<Record<string, string>>
-  readonly body: Uint8Array
   readonly scanned: ScannedMessage
   readonly #reader: MessageReader
+  #headers: Readonly<Record<string, string>> | undefined
+  #body: Uint8Array | undefined
   #event: { readonly decoded: DomainEvent | undefined } | undefined
 
   constructor(scanned: ScannedMessage, reader: MessageReader) {
-    const { message, position, partition, storedAt } = scanned
     this.scanned = scanned
-    this.position = position
-    this.partition = partition
-    this.storedAt = storedAt
-    this.headers = message.headers
-    this.body = typeof message.body === 'string' ? Buffer.from(message.body) : message.body
     this.#reader = reader
+  }
+
+  get position(): string {
+    return this.scanned.position
+  }
+
+  get partition(): number | undefined {
+    return this.scanned.partition
+  }
+
+  get storedAt(): Date | undefined {
+    return this.scanned.storedAt
+  }
+
+  get headers(): Readonly<Record<string, string>> {
+    this.#headers ??= this.scanned.message.headers
+    return this.#headers
+  }
+
+  get body(): Uint8Array {
+    this.#body ??= bytesOf(this.scanned.message.body)
+    return this.#body
   }
 
   get event(): DomainEvent | undefined {
@@ -70,14 +86,18 @@ export class BrowsedMessage implements BrowsedEvent {
 
   #decode(): DomainEvent | undefined {
     const { codec, classFor } = this.#reader
-    const { headers, body } = this
+    const { headers } = this
     try {
-      return codec.decode({ headers, body }, classFor)
+      return codec.decode({ headers, body: this.scanned.message.body }, classFor)
     } catch {
       // Any producer can write a message that is not an event.
       return undefined
     }
   }
+}
+
+function bytesOf(body: string | Uint8Array): Uint8Array {
+  return typeof body === 'string' ? Buffer.from(body) : body
 }
 
 /** The messages of a scan as events. */

@@ -1,4 +1,4 @@
-import { mergedPages, type PageSource } from '../../kit/merged-pages.ts'
+import { mergedPages, type PageSource, readAhead } from '../../kit/merged-pages.ts'
 import { partitionOf } from '../../kit/partitioner.ts'
 import { checkPlace } from '../../kit/places.ts'
 import { sleep } from '../../kit/time.ts'
@@ -51,9 +51,11 @@ export class KafkaScan {
     const total = [...ranges.values()].reduce((sum, { start, end }) => sum + Math.max(0, end - start), 0)
     const sources = partitions.map((partition) => {
       const range = ranges.get(partitionKey(partition)) ?? { start: 0, end: 0 }
-      return isForward
-        ? this.#forward(topic, partition.index, range)
-        : this.#backward(topic, partition.index, range)
+      return readAhead(
+        isForward
+          ? this.#forward(topic, partition.index, range)
+          : this.#backward(topic, partition.index, range),
+      )
     })
     const comesFirst = (a: ReadRecord, b: ReadRecord) => comesBefore(a, b) === isForward
     const vector = new Map(
@@ -220,20 +222,49 @@ export class KafkaScan {
   async *#described(
     topic: KafkaTopic,
     pages: AsyncIterable<readonly ReadRecord[]>,
-    vector: Map<number, number>,
+    vector: ReadonlyMap<number, number>,
     isForward: boolean,
   ): AsyncGenerator<readonly ScannedMessage[]> {
+    const isPartitioned = topic.leaders.length > 1
+    const slots = new Map([...vector.keys()].map((partition, slot) => [partition, slot]))
+    const partitions = [...vector.keys()]
+    const offsets = [...vector.values()]
     for await (const page of pages) {
       yield page.map(({ record, partition }) => {
-        vector.set(partition, isForward ? record.offset + 1 : record.offset)
-        return {
-          message: new RecordMessage({ messageId: (offset) => `${partition}:${offset}` }, record),
-          position: Array.from(vector, ([index, offset]) => `${index}:${offset}`).join(','),
-          partition: topic.leaders.length === 1 ? undefined : partition,
-          storedAt: new Date(record.timestamp),
-        }
+        offsets[slots.get(partition) ?? 0] = isForward ? record.offset + 1 : record.offset
+        return new ScannedRecord(record, partition, isPartitioned, { partitions, offsets: offsets.slice() })
       })
     }
+  }
+}
+
+/** The next offset of each partition. */
+interface ScanPlace {
+  readonly partitions: readonly number[]
+  readonly offsets: readonly number[]
+}
+
+/** A record that is described on access: a search discards most of them. */
+class ScannedRecord implements ScannedMessage {
+  readonly partition: number | undefined
+  readonly message: RecordMessage
+  readonly #record: StoredRecord
+  readonly #place: ScanPlace
+
+  constructor(record: StoredRecord, partition: number, isPartitioned: boolean, place: ScanPlace) {
+    this.message = new RecordMessage({ messageId: (offset) => `${partition}:${offset}` }, record)
+    this.partition = isPartitioned ? partition : undefined
+    this.#record = record
+    this.#place = place
+  }
+
+  get position(): string {
+    const { partitions, offsets } = this.#place
+    return partitions.map((partition, slot) => `${partition}:${offsets[slot]}`).join(',')
+  }
+
+  get storedAt(): Date {
+    return new Date(this.#record.timestamp)
   }
 }
 

@@ -1,4 +1,4 @@
-import { mergedPages, type PageSource } from '../../kit/merged-pages.ts'
+import { mergedPages, type PageSource, readAhead } from '../../kit/merged-pages.ts'
 import { checkPlace } from '../../kit/places.ts'
 import { sleep } from '../../kit/time.ts'
 import type { MessageScan, ScannedMessage, ScanRequest } from '../../transport/admin.ts'
@@ -42,7 +42,7 @@ export class RedisScan {
       if (from === (isForward ? 'last' : 'first')) return []
       const start = startIn(stream, from, isForward)
       const end = isForward ? state.lastEntryId : '-'
-      return [this.#source(stream, start ?? (isForward ? '-' : state.lastEntryId), end, isForward)]
+      return [readAhead(this.#source(stream, start ?? (isForward ? '-' : state.lastEntryId), end, isForward))]
     })
     const total = states.reduce((sum, state) => sum + (state?.stream.length ?? 0), 0)
     const comesFirst = (a: ReadEntry, b: ReadEntry) => comesBefore(a, b) === isForward
