@@ -14,6 +14,8 @@ const debianPackages = {
   debootstrap: 'debootstrap',
   pip: 'python3-pip',
   chromium: 'chromium',
+  zsh: 'zsh',
+  fish: 'fish',
 } as const
 
 /** Where Debian keeps the programs of each PostgreSQL version; they are not on the PATH. */

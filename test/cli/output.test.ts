@@ -1,12 +1,7 @@
-import { fileURLToPath } from 'node:url'
 import { expect, it } from 'vitest'
 import { freePort } from '../brokers/free-port.ts'
-import { findProgram } from '../brokers/programs.ts'
-import { run } from '../brokers/run.ts'
-import { itUnless } from '../support/left-out.ts'
 import { service } from './service.ts'
 
-const PROGRAM = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url))
 const ESCAPE = '\u001B['
 
 it('writes colors only to a terminal, unless the environment asks for them', async () => {
@@ -29,28 +24,3 @@ it('writes data and nothing else to stdout', async () => {
     for (const line of stdout.split('\n')) if (line !== '') expect(JSON.parse(line)).toBeTypeOf('object')
   }
 })
-
-/** The command under its name, as in a shell whose PATH has it. */
-const SHELLS = {
-  bash: `eventspine() { "${process.execPath}" "${PROGRAM}" "$@"; }
-eval "$(eventspine completion bash)"
-COMP_WORDS=(eventspine pub) COMP_CWORD=1
-_eventspine
-echo "\${COMPREPLY[@]}"`,
-  zsh: `eventspine() { "${process.execPath}" "${PROGRAM}" "$@"; }
-autoload -Uz compinit && compinit -u -D
-eval "$(eventspine completion zsh)"
-compadd() { print -l "\${candidates[@]}"; }
-words=(eventspine pub) CURRENT=2
-$_comps[eventspine]`,
-  fish: `function eventspine; "${process.execPath}" "${PROGRAM}" $argv; end
-eventspine completion fish | source
-complete -C 'eventspine pub'`,
-} as const
-
-for (const [name, script] of Object.entries(SHELLS)) {
-  const isHere = (await findProgram(name)) !== undefined
-  itUnless(isHere ? undefined : `needs ${name}`, `completes commands in ${name}`, async () => {
-    expect((await run(name, ['-c', script])).trim()).toBe('publish')
-  })
-}

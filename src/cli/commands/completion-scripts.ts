@@ -1,7 +1,10 @@
 const BASH = `# eval "$(eventspine completion bash)"
 _eventspine() {
-  local words=("\${COMP_WORDS[@]:1:COMP_CWORD}")
-  mapfile -t COMPREPLY < <(eventspine __complete "\${words[@]}" 2>/dev/null)
+  # COMP_WORDS has a URL in several words, because bash separates words at colons.
+  local line="\${COMP_LINE:0:COMP_POINT}" words
+  read -ra words <<< "$line"
+  [[ $line == *[[:space:]] ]] && words+=('')
+  mapfile -t COMPREPLY < <(eventspine __complete "\${words[@]:1}" 2>/dev/null)
 }
 complete -o default -F _eventspine eventspine`
 

@@ -1,6 +1,7 @@
 import { integer, oneOf, rate, text } from '../../filter-line/index.ts'
 import { type AnyCommand, defineCommand } from '../command.ts'
 import { changeOptions, dlqOptions, filterOption } from '../dlq/options.ts'
+import { listFormatOf, listFormatOptions } from '../list-format.ts'
 
 const json = { about: 'print JSON' } as const
 const limit = { value: '<n>', about: 'at most this many', read: integer() } as const
@@ -41,7 +42,7 @@ const list = defineCommand({
     order,
     limit: { ...limit, default: '50' },
     cursor: { value: '<cursor>', about: 'the cursor of the page before', read: text },
-    json,
+    ...listFormatOptions,
   },
   examples: [
     `dlq list redis://localhost --filter 'aggregate:Order-7'`,
@@ -50,7 +51,7 @@ const list = defineCommand({
   run: async ({ options, url, terminal }) => {
     const { withDlq, listLetters } = await import('../dlq/index.ts')
     const { order, limit, cursor, filter = {} } = options
-    const settings = { ...{ filter, order, limit, cursor }, isJson: options.json, terminal }
+    const settings = { ...{ filter, order, limit, cursor }, format: listFormatOf(options), terminal }
     return withDlq({ options, url, terminal }, (open) => listLetters(open, settings))
   },
 })
@@ -79,13 +80,13 @@ const summary = defineCommand({
     ...filterOption,
     by,
     'max-scanned': { value: '<n>', about: 'read at most this many', read: integer() },
-    json,
+    ...listFormatOptions,
   },
   examples: ['dlq summary redis://localhost --by error'],
   run: async ({ options, url, terminal }) => {
     const { withDlq, summarize } = await import('../dlq/index.ts')
     const { by, filter = {}, 'max-scanned': maxScanned = Number.POSITIVE_INFINITY } = options
-    const settings = { by, filter, maxScanned, isJson: options.json, terminal }
+    const settings = { by, filter, maxScanned, format: listFormatOf(options), terminal }
     return withDlq({ options, url, terminal }, (open) => summarize(open, settings))
   },
 })

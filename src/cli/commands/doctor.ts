@@ -1,5 +1,6 @@
 import { text } from '../../filter-line/index.ts'
 import { defineCommand } from '../command.ts'
+import { listFormatOf, listFormatOptions } from '../list-format.ts'
 import { busOptions } from '../target.ts'
 
 export const doctor = defineCommand({
@@ -10,7 +11,7 @@ export const doctor = defineCommand({
   options: {
     ...busOptions,
     group: { value: '<name>', about: 'consumer group whose queue and rights are checked', read: text },
-    json: { about: 'print JSON' },
+    ...listFormatOptions,
   },
   examples: ['doctor redis://localhost', 'doctor redis://localhost --json'],
   run: async ({ options, url, terminal }) => {
@@ -19,6 +20,6 @@ export const doctor = defineCommand({
       import('./run-doctor.ts'),
     ])
     const target = await busTarget({ options, url, terminal })
-    return runDoctor(target, { group: options.group, isJson: options.json, terminal })
+    return runDoctor(target, { group: options.group, format: listFormatOf(options), terminal })
   },
 })

@@ -11,7 +11,14 @@ const common = {
     isList: true,
   },
   json: { about: 'print one JSON object per line' },
+  jsonl: { about: 'the same as --json' },
 } as const satisfies OptionTable
+
+/** The output of these commands has one object per line anyhow. */
+const withJson = <T extends { readonly json: boolean; readonly jsonl: boolean }>(options: T) => ({
+  ...options,
+  json: options.json || options.jsonl,
+})
 
 const filter = {
   value: '<line>',
@@ -44,7 +51,7 @@ const browse = defineCommand({
     const { listEvents } = await import('./run-events.ts')
     const { filter = {}, from, limit, reverse } = options
     return listEvents(
-      { options, url, terminal },
+      { options: withJson(options), url, terminal },
       {
         filter,
         from,
@@ -70,7 +77,7 @@ const show = defineCommand({
   run: async ({ options, words, url, terminal }) => {
     const { showEvent } = await import('./run-events.ts')
     const search = { aggregateId: options.aggregate, maxScanned: options['max-scanned'] }
-    return showEvent({ options, url, terminal }, words[0] ?? '', search)
+    return showEvent({ options: withJson(options), url, terminal }, words[0] ?? '', search)
   },
 })
 
@@ -92,7 +99,7 @@ const tail = defineCommand({
   run: async ({ options, url, terminal }) => {
     const { tailEvents } = await import('./run-events.ts')
     const { filter = {}, limit } = options
-    return tailEvents({ options, url, terminal }, { filter, limit, forMs: options.for })
+    return tailEvents({ options: withJson(options), url, terminal }, { filter, limit, forMs: options.for })
   },
 })
 

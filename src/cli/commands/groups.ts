@@ -1,5 +1,6 @@
 import { integer, text } from '../../filter-line/index.ts'
 import { type AnyCommand, defineCommand } from '../command.ts'
+import { listFormatOf, listFormatOptions } from '../list-format.ts'
 import { busOptions } from '../target.ts'
 
 const json = { about: 'print JSON' } as const
@@ -17,7 +18,7 @@ const list = defineCommand({
       about: 'exit code 5 if a group has more dead letters',
       read: integer(0),
     },
-    json,
+    ...listFormatOptions,
   },
   examples: ['groups redis://localhost', 'groups redis://localhost --max-lag 1000 --json'],
   run: async ({ options, words, url, terminal }) => {
@@ -27,7 +28,7 @@ const list = defineCommand({
     ])
     const target = await busTarget({ options, url, terminal })
     const limits = { maxLag: options['max-lag'], maxDeadLetters: options['max-dead-letters'] }
-    return listGroups(target, { name: words[0], limits, isJson: options.json, terminal })
+    return listGroups(target, { name: words[0], limits, format: listFormatOf(options), terminal })
   },
 })
 

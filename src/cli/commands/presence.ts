@@ -1,5 +1,6 @@
 import { oneOf } from '../../filter-line/index.ts'
 import { type AnyCommand, defineCommand } from '../command.ts'
+import { listFormatOf, listFormatOptions } from '../list-format.ts'
 import { busOptions } from '../target.ts'
 
 const format = {
@@ -14,7 +15,7 @@ const consumers = defineCommand({
   about: 'Lists the living consumers of all groups, or of one, with their versions and handlers',
   usage: '[group] [url] [options]',
   words: [0, 1],
-  options: { ...busOptions, json: { about: 'print JSON' } },
+  options: { ...busOptions, ...listFormatOptions },
   examples: ['consumers redis://localhost', 'consumers billing redis://localhost --json'],
   run: async ({ options, words, url, terminal }) => {
     const [{ busTarget }, { listConsumers }] = await Promise.all([
@@ -22,7 +23,7 @@ const consumers = defineCommand({
       import('./run-presence.ts'),
     ])
     const target = await busTarget({ options, url, terminal })
-    return listConsumers(target, { group: words[0], isJson: options.json, terminal })
+    return listConsumers(target, { group: words[0], format: listFormatOf(options), terminal })
   },
 })
 

@@ -2,6 +2,7 @@ import { styleText } from 'node:util'
 import type { Finding } from '../../bus/index.ts'
 import { counted } from '../../kit/counted.ts'
 import { EXIT, type ExitCode } from '../exit-code.ts'
+import { type ListFormat, printList } from '../list-format.ts'
 import { createQuietBus } from '../open-bus.ts'
 import { plain } from '../table.ts'
 import type { GivenBus } from '../target.ts'
@@ -12,18 +13,18 @@ const COLORS = { ok: 'green', warning: 'yellow', fault: 'red', unknown: 'dim' } 
 /** Prints each finding as it comes, a problem with its remedy. */
 export async function runDoctor(
   target: GivenBus,
-  settings: { readonly group: string | undefined; readonly isJson: boolean; readonly terminal: Terminal },
+  settings: { readonly group: string | undefined; readonly format: ListFormat; readonly terminal: Terminal },
 ): Promise<ExitCode> {
-  const { group, isJson, terminal } = settings
+  const { group, format, terminal } = settings
   const options = { ...target.options, ...(group !== undefined && { consumerGroup: group }) }
   await using bus = createQuietBus({ ...target, options })
   const findings: Finding[] = []
   for await (const found of bus.admin.diagnose()) {
     const finding = { ...found, remedy: complete(found.remedy, target) }
     findings.push(finding)
-    if (!isJson) await terminal.out(lineOf(finding, terminal))
+    if (format === 'table') await terminal.out(lineOf(finding, terminal))
   }
-  if (isJson) await terminal.out(JSON.stringify({ version: 1, findings }))
+  if (format !== 'table') await printList(terminal, format, { name: 'findings', items: findings })
   const problems = findings.filter(isProblem)
   const open = findings.filter(({ level }) => level === 'unknown').length
   terminal.err(

@@ -3,6 +3,7 @@ import { counted } from '../../kit/counted.ts'
 import type { GroupInfo, GroupPartition } from '../../transport/index.ts'
 import { confirmed } from '../confirm.ts'
 import { EXIT, type ExitCode } from '../exit-code.ts'
+import { type ListFormat, printList } from '../list-format.ts'
 import { openBus } from '../open-bus.ts'
 import { type Column, tableOf } from '../table.ts'
 import { type BusTarget, placeOf } from '../target.ts'
@@ -51,18 +52,19 @@ export async function listGroups(
     /** Undefined for all groups. */
     readonly name: string | undefined
     readonly limits: Limits
-    readonly isJson: boolean
+    readonly format: ListFormat
     readonly terminal: Terminal
   },
 ): Promise<ExitCode> {
-  const { name, limits, isJson, terminal } = settings
+  const { name, limits, format, terminal } = settings
   await using bus = await openBus(target)
   const groups = name === undefined ? await bus.admin.groups() : [await bus.admin.group(name)]
-  if (isJson) await terminal.out(JSON.stringify({ version: 1, groups }))
+  if (format !== 'table') await printList(terminal, format, { name: 'groups', items: groups })
   else if (groups.length === 0) terminal.err(`no group has consumed ${placeOf(target)}`)
   else await terminal.out(tableOf(groups, GROUPS, terminal))
   const partitions = name === undefined ? [] : groups.flatMap((group) => group.partitions)
-  if (!isJson && partitions.length > 0) await terminal.out(tableOf(partitions, PARTITIONS, terminal))
+  if (format === 'table' && partitions.length > 0)
+    await terminal.out(tableOf(partitions, PARTITIONS, terminal))
   const faults = groups.flatMap((group) => excesses(group, limits))
   for (const fault of faults) terminal.err(fault)
   return faults.length === 0 ? EXIT.done : EXIT.checkFailed

@@ -1,6 +1,7 @@
 import type { ConsumerHandler, ConsumerInfo } from '../../bus/index.ts'
 import { ageOf } from '../../filter-line/index.ts'
 import { EXIT, type ExitCode } from '../exit-code.ts'
+import { type ListFormat, printList } from '../list-format.ts'
 import { openBus } from '../open-bus.ts'
 import { type Column, tableOf } from '../table.ts'
 import { type BusTarget, placeOf } from '../target.ts'
@@ -40,12 +41,12 @@ const silent = (target: BusTarget) => `has reported itself in the last 30 second
 
 export async function listConsumers(
   target: BusTarget,
-  settings: { readonly group: string | undefined; readonly isJson: boolean; readonly terminal: Terminal },
+  settings: { readonly group: string | undefined; readonly format: ListFormat; readonly terminal: Terminal },
 ): Promise<ExitCode> {
-  const { group, isJson, terminal } = settings
+  const { group, format, terminal } = settings
   await using bus = await openBus(target)
   const consumers = await bus.admin.consumers(group)
-  if (isJson) await terminal.out(JSON.stringify({ version: 1, consumers }))
+  if (format !== 'table') await printList(terminal, format, { name: 'consumers', items: consumers })
   else if (consumers.length === 0) terminal.err(`no consumer ${silent(target)}`)
   else await terminal.out(tableOf(consumers, CONSUMERS, terminal))
   return EXIT.done

@@ -2,6 +2,7 @@ import { ageOf } from '../../filter-line/index.ts'
 import { counted } from '../../kit/counted.ts'
 import { nearest } from '../../kit/spelling.ts'
 import { EXIT, type ExitCode, NotFoundError } from '../exit-code.ts'
+import { type ListFormat, printList } from '../list-format.ts'
 import { type OpenStores, openExistingStores } from '../open-stores.ts'
 import { type Column, tableOf } from '../table.ts'
 import type { StoreTarget } from '../target.ts'
@@ -28,17 +29,18 @@ export interface SubscriptionsSettings {
   readonly target: StoreTarget
   readonly name: string | undefined
   readonly maxLag: number | undefined
-  readonly isJson: boolean
+  readonly format: ListFormat
   readonly terminal: Terminal
 }
 
 export async function listSubscriptions(settings: SubscriptionsSettings): Promise<ExitCode> {
-  const { target, name, maxLag = Number.POSITIVE_INFINITY, isJson, terminal } = settings
+  const { target, name, maxLag = Number.POSITIVE_INFINITY, format, terminal } = settings
   const stores = await openExistingStores(target, terminal)
   try {
     const end = await stores.events.headPosition()
     const lines = withName(await linesOf(stores, end), name)
-    if (isJson) await terminal.out(JSON.stringify({ version: 1, end, subscriptions: lines }))
+    if (format !== 'table')
+      await printList(terminal, format, { name: 'subscriptions', items: lines, others: { end } })
     else if (lines.length === 0) terminal.err('no subscription has saved a position')
     else await terminal.out(tableOf(lines, COLUMNS, terminal))
     const late = lines.filter(({ lag }) => lag > maxLag)

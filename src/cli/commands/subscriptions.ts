@@ -1,5 +1,6 @@
 import { integer } from '../../filter-line/index.ts'
 import { defineCommand } from '../command.ts'
+import { listFormatOf, listFormatOptions } from '../list-format.ts'
 import { storeOptions } from '../target.ts'
 
 export const subscriptions = defineCommand({
@@ -14,7 +15,7 @@ export const subscriptions = defineCommand({
       about: 'exit code 5 if a subscription is more positions behind',
       read: integer(0),
     },
-    json: { about: 'print JSON' },
+    ...listFormatOptions,
   },
   examples: ['subscriptions sqlite:shop.db', 'subscriptions sqlite:shop.db --json'],
   run: async ({ options, words, url, terminal }) => {
@@ -25,7 +26,7 @@ export const subscriptions = defineCommand({
     const target = await storeTarget({ options, url, terminal })
     return listSubscriptions({
       ...{ target, name: words[0], maxLag: options['max-lag'] },
-      ...{ isJson: options.json, terminal },
+      ...{ format: listFormatOf(options), terminal },
     })
   },
 })

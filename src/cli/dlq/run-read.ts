@@ -3,6 +3,7 @@ import { ageOf } from '../../filter-line/index.ts'
 import { counted } from '../../kit/counted.ts'
 import { bodyText, shownLetter } from '../body-text.ts'
 import { EXIT, type ExitCode, NotFoundError } from '../exit-code.ts'
+import { type ListFormat, printList } from '../list-format.ts'
 import { type Column, plain, tableOf } from '../table.ts'
 import { placeOf } from '../target.ts'
 import type { Terminal } from '../terminal.ts'
@@ -33,21 +34,22 @@ export interface ListSettings {
   readonly order: 'oldest' | 'newest'
   readonly limit: number
   readonly cursor: string | undefined
-  readonly isJson: boolean
+  readonly format: ListFormat
   readonly terminal: Terminal
 }
 
 export async function listLetters({ bus, target }: OpenDlq, settings: ListSettings): Promise<ExitCode> {
-  const { filter, order, limit, cursor, isJson, terminal } = settings
+  const { filter, order, limit, cursor, format, terminal } = settings
   const page = await bus.deadLetters.list({ filter, order, limit, ...(cursor !== undefined && { cursor }) })
   const letters = page.deadLetters.map(shownLetter)
-  if (isJson) {
-    await terminal.out(JSON.stringify({ version: 1, deadLetters: letters.map(dataOf), cursor: page.cursor }))
-    return EXIT.done
-  }
-  if (letters.length > 0) await terminal.out(tableOf(letters, LETTERS, terminal))
+  const { cursor: next } = page
+  if (format !== 'table') {
+    const items = letters.map(dataOf)
+    await printList(terminal, format, { name: 'deadLetters', items, others: { cursor: next } })
+    if (format === 'json') return EXIT.done
+  } else if (letters.length > 0) await terminal.out(tableOf(letters, LETTERS, terminal))
   terminal.err(letters.length === 0 ? `no dead letter matches ${placeOf(target)}` : `${letters.length} shown`)
-  if (page.cursor !== undefined) terminal.err(`the next page: --cursor '${plain(page.cursor)}'`)
+  if (next !== undefined) terminal.err(`the next page: --cursor '${plain(next)}'`)
   return EXIT.done
 }
 
@@ -79,13 +81,15 @@ export async function summarize(
     readonly by: SummaryKey
     readonly filter: DeadLetterFilter
     readonly maxScanned: number
-    readonly isJson: boolean
+    readonly format: ListFormat
     readonly terminal: Terminal
   },
 ): Promise<ExitCode> {
-  const { by, filter, maxScanned, isJson, terminal } = settings
+  const { by, filter, maxScanned, format, terminal } = settings
   const summary = await bus.deadLetters.summary({ by, filter, maxScanned, signal: terminal.interrupted })
-  if (isJson) await terminal.out(JSON.stringify({ version: 1, by, ...summary }))
+  const { groups, ...others } = summary
+  if (format !== 'table')
+    await printList(terminal, format, { name: 'groups', items: groups, others: { by, ...others } })
   else if (summary.groups.length > 0) await terminal.out(tableOf(summary.groups, GROUPS, terminal))
   const window = summary.isComplete ? `all ${summary.scanned}` : `the oldest ${summary.scanned}`
   terminal.err(
