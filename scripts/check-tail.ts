@@ -6,6 +6,7 @@ import { createWriteStream, mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
+import { pipeline } from 'node:stream/promises'
 import { setTimeout as wait } from 'node:timers/promises'
 import { parseArgs, promisify } from 'node:util'
 import { Figures, quantile } from './page/figures.ts'
@@ -63,12 +64,11 @@ const alone = await produce(rate, seconds)
   const folder = mkdtempSync(join(tmpdir(), 'eventspine-tail-'))
   const file = join(folder, 'tail.jsonl')
   const tail = await startTail()
-  const output = createWriteStream(file)
-  tail.process.stdout.pipe(output)
+  const written = pipeline(tail.process.stdout, createWriteStream(file))
   const { sent, perSecond } = await produce(rate, seconds)
   await until(() => linesOf(file) >= sent)
   await tail.stop()
-  await once(output, 'close')
+  await written
   figures.atMost('L4 events that a file misses', sent - linesOf(file), 0)
   figures.atLeast(
     'L4 throughput of a consumer beside a tail, % of that without',
