@@ -175,11 +175,21 @@ it('leads an operator from an order to the handler that failed, and to its repla
   state.isFixed = true
   const words = wordsOf(command).slice(0, 3)
   expect(words).toEqual(['dlq', 'replay', id])
-  expect(await run(...words, '--yes')).toMatchObject({ code: 0, stderr: 'replayed 1 dead letter' })
+  const [, eventId = ''] = /^eventId +(\S+)$/m.exec(shown.stdout) ?? []
+  const what = `OrderCreated of ${aggregateId} to charge of billing`
+  const planned = await run(...words, '--dry-run')
+  expect(planned).toMatchObject({ code: 0, stderr: `would replay 1 dead letter\n${what}` })
+  const { code, stderr } = await run(...words, '--yes')
+  const [, next = ''] = /\nwhat has become of it: eventspine (.*)$/.exec(stderr) ?? []
+  expect([code, stderr]).toEqual([0, expect.stringContaining(`replayed 1 dead letter\n${what}\n`)])
+  expect(wordsOf(next).slice(0, 4)).toEqual(['explain', eventId, '--aggregate', aggregateId])
 
   await waitFor(() => state.handled.length === 1)
-  const [, eventId = ''] = /^eventId +(\S+)$/m.exec(shown.stdout) ?? []
-  expect((await run('explain', eventId)).stdout).toMatch(/^billing +done /m)
+  expect((await run(...wordsOf(next).slice(0, 4))).stdout).toMatch(/^billing +done /m)
+  expect((await run('dlq', 'list', '--filter', 'aggregate:no-such')).stderr).toBe(
+    'none of 4 dead letters matches',
+  )
+  expect((await run('dlq', 'list', '--limit', '1')).stderr).toMatch(/^1 of 4 shown\nthe next page: /)
   expect(await run('dlq', 'list', '--filter', `aggregate:${aggregateId}`, '--limit', '1')).toMatchObject({
     stdout: expect.not.stringContaining(id),
   })
@@ -188,7 +198,10 @@ it('leads an operator from an order to the handler that failed, and to its repla
 it('says where it has looked if no dead letter matches, and refuses a wrong cursor', async () => {
   const { run } = shell(inject('redisUrl'), 'no-such-prefix')
 
-  expect((await run('dlq', 'list')).stderr).toBe('no dead letter matches under the prefix no-such-prefix')
+  for (const words of [[], ['--filter', 'group:billing']]) {
+    const { stderr } = await run('dlq', 'list', ...words)
+    expect(stderr).toBe('no dead letter waits under the prefix no-such-prefix')
+  }
   expect(await run('dlq', 'list', '--cursor', 'nonsense')).toMatchObject({
     code: 2,
     stderr: expect.stringMatching(/cursor must be that of the previous page/),

@@ -8,7 +8,7 @@ const by = {
   read: text,
 } as const
 const reason = { value: '<text>', about: 'why, for the record', read: text } as const
-const yes = { about: 'do not ask', short: 'y' } as const
+const yes = { about: 'do not ask; needed if there is no terminal', short: 'y' } as const
 const json = { about: 'print JSON' } as const
 
 const pause = defineCommand({

@@ -59,7 +59,7 @@ const list = defineCommand({
 const show = defineCommand({
   name: 'dlq show',
   about: 'Shows one dead letter with its error, headers and body',
-  usage: '<id> [url] [options]',
+  usage: '<dead-letter-id> [url] [options]',
   words: [1, 1],
   options: { ...dlqOptions, json },
   examples: ['dlq show 1700000000000-0 redis://localhost'],
@@ -94,7 +94,7 @@ const summary = defineCommand({
 const replay = defineCommand({
   name: 'dlq replay',
   about: 'Gives dead letters back to the group and the handlers that failed',
-  usage: '<id…> | --filter <line> | --all [url] [options]',
+  usage: '<dead-letter-id…> | --filter <line> | --all [url] [options]',
   words: [0, 1000],
   options: {
     ...bulkOptions,
@@ -119,7 +119,7 @@ const replay = defineCommand({
 const edit = defineCommand({
   name: 'dlq edit',
   about: 'Replays an edited copy of a dead letter as a new event',
-  usage: '<id> [url] --events <module> [--patch <json>] [options]',
+  usage: '<dead-letter-id> [url] --events <module> [--patch <json>] [options]',
   words: [1, 1],
   options: {
     ...dlqOptions,
@@ -146,7 +146,7 @@ const edit = defineCommand({
 const purge = defineCommand({
   name: 'dlq purge',
   about: 'Removes dead letters, after it has written a copy to a file',
-  usage: '<id…> | --filter <line> | --all [url] [options]',
+  usage: '<dead-letter-id…> | --filter <line> | --all [url] [options]',
   words: [0, 1000],
   options: {
     ...bulkOptions,

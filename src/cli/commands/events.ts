@@ -66,7 +66,7 @@ const browse = defineCommand({
 const show = defineCommand({
   name: 'event',
   about: 'Finds an event by its id, and shows its envelope, headers and payload',
-  usage: '<id> [url] [options]',
+  usage: '<event-id> [url] [options]',
   words: [1, 1],
   options: {
     ...common,

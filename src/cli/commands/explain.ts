@@ -24,7 +24,7 @@ const common = {
 const explain = defineCommand({
   name: 'explain',
   about: 'Explains where one event is: published when, how far each consumer group is, what it caused',
-  usage: '<id> [url] [options]',
+  usage: '<event-id> [url] [options]',
   words: [1, 1],
   options: { ...busOptions, ...common },
   examples: ['explain 3f2b9c1e-0d4a-4f6e-8b1c-2a7d5e9f0c3b redis://localhost'],
@@ -38,7 +38,7 @@ const explain = defineCommand({
 const trace = defineCommand({
   name: 'trace',
   about: 'Shows the tree of the events with the correlation of one event; of a broker or a store',
-  usage: '<id> [url] [options]',
+  usage: '<event-id> [url] [options]',
   words: [1, 1],
   options: {
     ...logOptions,

@@ -41,7 +41,7 @@ const remove = defineCommand({
     ...busOptions,
     by: { value: '<name>', about: 'who deletes it, for the log', read: text },
     reason: { value: '<text>', about: 'why, for the log', read: text },
-    yes: { about: 'do not ask', short: 'y' },
+    yes: { about: 'do not ask; needed if there is no terminal', short: 'y' },
     json,
   },
   examples: ['groups delete reports redis://localhost --yes'],

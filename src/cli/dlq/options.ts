@@ -23,7 +23,7 @@ export const filterOption = {
 
 /** Options of the commands that change something. */
 export const changeOptions = {
-  yes: { about: 'do not ask', short: 'y' },
+  yes: { about: 'do not ask; needed if there is no terminal', short: 'y' },
   'dry-run': { about: 'only count' },
   by: { value: '<name>', about: 'who changes it, for the record; default the user and the host', read: text },
   reason: { value: '<text>', about: 'why, for the record', read: text },

@@ -1,8 +1,9 @@
 import { appendFile } from 'node:fs/promises'
 import { resolve } from 'node:path'
-import type { BulkOptions, DeadLetterFilter, ExportedLetter } from '../../bus/index.ts'
+import type { BulkOptions, DeadLetter, DeadLetterFilter, ExportedLetter } from '../../bus/index.ts'
 import { confirmed } from '../confirm.ts'
 import { EXIT, type ExitCode, UsageError } from '../exit-code.ts'
+import { plain } from '../table.ts'
 import type { Terminal } from '../terminal.ts'
 import { actorOf, lettersOf, type OpenDlq, progressTo } from './context.ts'
 import { noLetter } from './run-read.ts'
@@ -33,26 +34,45 @@ interface Change {
   readonly many: (filter: DeadLetterFilter, options: BulkOptions) => Promise<number>
 }
 
-export function replayLetters(
-  open: OpenDlq,
-  settings: ChangeSettings & {
-    readonly group: string | undefined
-    readonly handlers: readonly string[]
-    readonly batchSize: number | undefined
-  },
-): Promise<ExitCode> {
+interface ReplaySettings extends ChangeSettings {
+  readonly group: string | undefined
+  readonly handlers: readonly string[]
+  readonly batchSize: number | undefined
+}
+
+export async function replayLetters(open: OpenDlq, settings: ReplaySettings): Promise<ExitCode> {
   const { group, handlers, batchSize } = settings
   const { deadLetters } = open.bus
   const to = {
     ...(group !== undefined && { group }),
     ...(handlers.length > 0 && { handlers }),
   }
-  return change(open, settings, {
+  const [id] = settings.ids
+  const only = id === undefined || settings.ids.length > 1 ? undefined : await deadLetters.get(id)
+  const code = await change(open, settings, {
     ...{ verb: 'replay', done: 'replayed' },
     one: (id) => deadLetters.replay(id, { ...to, ...actorOf(settings) }),
     many: (filter, options) =>
       deadLetters.replayAll(filter, { ...to, ...options, ...(batchSize !== undefined && { batchSize }) }),
   })
+  if (only !== undefined && code === EXIT.done) tellOfOne(open, settings, only)
+  return code
+}
+
+/** Names the event of the only dead letter, and the command that shows what becomes of it. */
+function tellOfOne(
+  { target }: OpenDlq,
+  { isDryRun, group, handlers, terminal }: ReplaySettings,
+  letter: DeadLetter,
+): void {
+  const { eventId, eventType = 'the event', aggregateId, consumerGroup } = letter
+  const run = handlers.length > 0 ? handlers : (letter.handlerNames ?? [])
+  const to = [run.join(', '), group ?? consumerGroup].filter(Boolean).join(' of ')
+  const what = [eventType, aggregateId === undefined ? '' : ` of ${aggregateId}`, to && ` to ${to}`]
+  terminal.err(plain(what.join('')))
+  if (isDryRun || eventId === undefined) return
+  const words = [eventId, ...(aggregateId === undefined ? [] : ['--aggregate', aggregateId])].map(plain)
+  terminal.err(`what has become of it: ${['eventspine explain', ...words, ...target.words].join(' ')}`)
 }
 
 /** @param file - gets the dead letters before they are removed; undefined to keep no copy. */

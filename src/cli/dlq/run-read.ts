@@ -7,7 +7,7 @@ import { type ListFormat, printList } from '../list-format.ts'
 import { type Column, plain, tableOf } from '../table.ts'
 import { placeOf } from '../target.ts'
 import type { Terminal } from '../terminal.ts'
-import type { OpenDlq } from './context.ts'
+import { lettersOf, type OpenDlq } from './context.ts'
 
 const ago = (at: Date | undefined) => (at === undefined ? undefined : `${ageOf(at)} ago`)
 
@@ -48,7 +48,14 @@ export async function listLetters({ bus, target }: OpenDlq, settings: ListSettin
     await printList(terminal, format, { name: 'deadLetters', items, others: { cursor: next } })
     if (format === 'json') return EXIT.done
   } else if (letters.length > 0) await terminal.out(tableOf(letters, LETTERS, terminal))
-  terminal.err(letters.length === 0 ? `no dead letter matches ${placeOf(target)}` : `${letters.length} shown`)
+  const isFiltered = Object.keys(filter).length > 0
+  if (letters.length === 0) {
+    const all = isFiltered ? await bus.deadLetters.count() : 0
+    terminal.err(all === 0 ? `no dead letter waits ${placeOf(target)}` : `none of ${lettersOf(all)} matches`)
+  } else {
+    const all = next === undefined || isFiltered ? '' : ` of ${await bus.deadLetters.count()}`
+    terminal.err(`${letters.length}${all} shown`)
+  }
   if (next !== undefined) terminal.err(`the next page: --cursor '${plain(next)}'`)
   return EXIT.done
 }
