@@ -92,6 +92,7 @@ export const rules: Readonly<Record<string, Rule>> = {
         'redaction.ts',
         'kit/counted.ts',
         'kit/spelling.ts',
+        'kit/time.ts',
         'cli-config.ts',
         'create-event-bus.ts',
         'contract/index.ts',
