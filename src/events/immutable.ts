@@ -152,7 +152,8 @@ function copyObject(value: object, path: string, notes: CopyNotes, depth: number
   const copy: Record<string, unknown> = {}
   for (const [key, item] of Object.entries(value)) {
     if (key === '__proto__') throw new UnsupportedValue(`${path}.${key}`, 'is not an allowed name')
-    copy[key] = immutableCopy(item, `${path}.${key}`, notes, depth + 1)
+    // JSON omits an undefined field.
+    if (item !== undefined) copy[key] = immutableCopy(item, `${path}.${key}`, notes, depth + 1)
   }
   return Object.freeze(copy)
 }

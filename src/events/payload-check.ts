@@ -146,7 +146,9 @@ function freezePayload(eventType: string, given: EventPayload): CheckedPayload {
     for (const key of Object.keys(given)) {
       const fault = payloadKeyFault(key)
       if (fault !== undefined) throw new UnsupportedValue(key, fault)
-      payload[key] = immutableCopy(given[key], key, notes)
+      const value = immutableCopy(given[key], key, notes)
+      // JSON omits it, so a consumer does not have the field.
+      if (value !== undefined) payload[key] = value
     }
   } catch (error) {
     throw asValidationError(eventType, error)

@@ -1,4 +1,5 @@
 import { Script } from 'node:vm'
+import type { StandardSchemaV1 } from '@standard-schema/spec'
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { z } from 'zod'
@@ -109,6 +110,35 @@ describe('an event is refused at once, with the path, if its payload holds', () 
 })
 
 describe('an event is as every consumer will see it', () => {
+  const detailed = z.object({ note: z.string().optional(), size: z.object({ m: z.number().optional() }) })
+  it.each([
+    ['with', defineEvent({ ...named, schema: detailed })],
+    ['without', defineEvent<{ note?: string | undefined; size: { m?: number | undefined } }>()(named)],
+  ])('%s a schema: an undefined field is absent', (_name, Detailed) => {
+    const event = new Detailed({ aggregateId: '1', note: undefined, size: { m: undefined } })
+    for (const one of [event, readBack(event), event.withAggregateVersion(2)]) {
+      expect('note' in one).toBe(false)
+      expect(Object.keys(one.size)).toEqual([])
+    }
+  })
+
+  it('is refused if its schema accepts an undefined field, but not an absent one', () => {
+    const schema: StandardSchemaV1<{ note: unknown }> = {
+      '~standard': {
+        version: 1,
+        vendor: 'test',
+        validate: (value) =>
+          typeof value === 'object' && value !== null && 'note' in value
+            ? { value: { note: value.note } }
+            : { issues: [{ path: ['note'], message: 'is missing' }] },
+      },
+    }
+    const Noted = defineEvent({ ...named, schema })
+    expect(() => new Noted({ aggregateId: '1', note: undefined })).toThrow(
+      /note: cannot be decoded.*is missing/,
+    )
+  })
+
   it('with defaults, coerced dates and big integers', () => {
     class Placed extends defineEvent({
       ...named,
