@@ -11,8 +11,11 @@ export class UnroutableError extends EventspineError {
 
   constructor(exchange: string, routingKey: string) {
     super(
-      `No queue is bound to the exchange ${exchange} for the routing key ${routingKey}. ` +
-        'Start a consumer that binds it first, or publish without requireRoute.',
+      // The default exchange, which has no name, passes a message to the queue that its routing key names.
+      exchange === ''
+        ? `There is no queue ${routingKey}. Start a consumer that declares it first.`
+        : `No queue is bound to the exchange ${exchange} for the routing key ${routingKey}. ` +
+            'Start a consumer that binds it first, or publish without requireRoute.',
     )
     this.exchange = exchange
     this.routingKey = routingKey

@@ -22,7 +22,7 @@ import {
   positiveInteger,
   resolveOptions,
 } from '../kit/options.ts'
-import { areNamesValid, MAX_NAME_BYTES, namesOf, type RabbitMQNames } from './client/names.ts'
+import { faultOfNames, namesOf, type RabbitMQNames } from './client/names.ts'
 import { type Endpoint, endpointOf, isAmqpUrl, URL_PARAMETERS } from './client/url.ts'
 
 /** The types of exchanges to which the bus can publish. */
@@ -311,15 +311,7 @@ function contradictions(options: Readonly<typeof rabbitmqDefaults>, names: Rabbi
   if ((certFile === undefined) !== (keyFile === undefined)) {
     faults.push('certFile and keyFile must be given together')
   }
-  if (/[\r\n]/.test(`${names.queue}${names.deadLetterExchange}`)) {
-    faults.push(
-      'exchangeName, consumerGroup and dlqExchangeSuffix must not contain line breaks, which RabbitMQ removes',
-    )
-  }
-  if (!areNamesValid(names)) {
-    faults.push(
-      `exchangeName, consumerGroup and dlqExchangeSuffix must make names of at most ${MAX_NAME_BYTES} bytes`,
-    )
-  }
+  const nameFault = faultOfNames(names)
+  if (nameFault !== undefined) faults.push(`exchangeName, consumerGroup and dlqExchangeSuffix ${nameFault}`)
   return faults
 }

@@ -31,7 +31,7 @@ export interface NameOptions {
 }
 
 /** Longest name of an exchange or queue, in bytes. AMQP allows 255; names derived from the queue's need the rest. */
-export const MAX_NAME_BYTES = 200
+const MAX_NAME_BYTES = 200
 
 /** The names of a consumer group. */
 export function namesOf({ exchangeName, dlqExchangeSuffix }: NameOptions, group: string): RabbitMQNames {
@@ -73,7 +73,10 @@ export function linesQueueOf({ queue }: Pick<RabbitMQNames, 'queue'>, partition:
   return `${queue}.waiting.lines${number}`
 }
 
-/** True if the broker accepts these names, and those derived from them. */
-export function areNamesValid({ queue, deadLetterExchange }: RabbitMQNames): boolean {
-  return [queue, deadLetterExchange].every((name) => Buffer.byteLength(name) <= MAX_NAME_BYTES)
+/** Why the broker cannot have these names, and those derived from them; undefined if it can. */
+export function faultOfNames({ queue, deadLetterExchange }: RabbitMQNames): string | undefined {
+  const names = [queue, deadLetterExchange]
+  if (names.some((name) => /[\r\n]/.test(name))) return 'must not contain line breaks, which RabbitMQ removes'
+  if (names.every((name) => Buffer.byteLength(name) <= MAX_NAME_BYTES)) return undefined
+  return `must make names of at most ${MAX_NAME_BYTES} bytes`
 }

@@ -1,4 +1,4 @@
-import { toError } from '../../errors.ts'
+import { ConfigError, toError } from '../../errors.ts'
 import { wrongCursor } from '../../kit/places.ts'
 import type { SweepOptions, SweepReport, SweepVerdict } from '../../transport/dead-letter-store.ts'
 import { MessageRefusedError } from '../../transport/errors.ts'
@@ -13,7 +13,7 @@ import type {
 import type { WithChannel } from '../client/connection.ts'
 import { registerGroup } from '../client/groups.ts'
 import { KnownGroups } from '../client/known-groups.ts'
-import { namesOf } from '../client/names.ts'
+import { faultOfNames, namesOf } from '../client/names.ts'
 import { RabbitMQTopology } from '../client/topology.ts'
 import { undefinedIfNotFound } from '../errors.ts'
 import type { ResolvedRabbitMQOptions } from '../options.ts'
@@ -132,6 +132,12 @@ export class RabbitMQDeadLetters implements DeadLetterStore {
   async append(letter: Omit<StoredDeadLetter, 'id'>, ofGroup: string): Promise<void> {
     const { options, publisher } = this.#parts
     const group = letter.reason.consumerGroup ?? ofGroup
+    const fault = faultOfNames(namesOf(options, group))
+    if (fault !== undefined) {
+      throw new ConfigError('deadLetters.import', [
+        `${JSON.stringify(group.slice(0, 100))}, the group of a dead letter, ${fault}`,
+      ])
+    }
     await this.#ensureQueue(group)
     await publisher.publishRaw(importedLetter(namesOf(options, group), letter))
   }
