@@ -40,6 +40,7 @@ export async function describeKafka(
   process.env['EVENTSPINE_TEST_KAFKA_SERVERS'] = `127.0.0.1:${port}`
   process.env['EVENTSPINE_TEST_GROUP_PROTOCOL'] = groupProtocol
   const proxies = new Map<unknown, KafkaProxy>()
+  let isUnreachable = false
   const scopes = new Set<string>()
 
   // A Kafka that was killed recovers the logs of all its topics before it answers: those of a hundred tests take it
@@ -79,8 +80,14 @@ export async function describeKafka(
       requestTimeoutMs: 2000,
       metadataMaxAgeMs: 1000,
     })
+    proxy.setDown(isUnreachable)
     proxies.set(bus, proxy)
     return bus
+  }
+
+  function setUnreachable(isAway: boolean): void {
+    isUnreachable = isAway
+    for (const proxy of proxies.values()) proxy.setDown(isUnreachable)
   }
 
   describeEventBus(titleOf(groupProtocol), {
@@ -104,8 +111,14 @@ export async function describeKafka(
       cutConnections: () => {
         for (const proxy of proxies.values()) proxy.cut()
       },
-      stopBroker: () => kafka.kill(),
-      startBroker: () => kafka.start(),
+      stopBroker: async (_scope, outage) => {
+        if (outage === 'unreachable') setUnreachable(true)
+        else await kafka.kill()
+      },
+      startBroker: async () => {
+        if (isUnreachable) setUnreachable(false)
+        else await kafka.start()
+      },
       loseConfirmations: (_scope, isLosing) => {
         for (const proxy of proxies.values()) proxy.loseConfirmations(isLosing)
       },

@@ -87,6 +87,11 @@ export class KafkaProxy {
     this.#connections.cut()
   }
 
+  /** While true, connections are cut and new ones refused, as if the broker were not there. */
+  setDown(isDown: boolean): void {
+    this.#connections.setDown(isDown)
+  }
+
   /** Acts as a black hole: connections stay open, but nothing passes in either direction. */
   freeze(): void {
     this.#connections.freeze()

@@ -26,6 +26,7 @@ export async function describeRabbitMQ(
   process.env['EVENTSPINE_TEST_RABBITMQ_URL'] = urlOf(rabbitmq.port)
   process.env['EVENTSPINE_TEST_QUEUE_TYPE'] = queueType
   const proxies = new Map<unknown, TcpProxy>()
+  let isUnreachable = false
   const groups = new Map<string, RabbitMQNames>()
 
   // A restarted RabbitMQ recovers its queues one by one, so each test deletes its own.
@@ -72,8 +73,19 @@ export async function describeRabbitMQ(
       // Makes the broker notice a vanished consumer soon.
       heartbeatMs: 1000,
     })
+    proxy.setDown(isUnreachable)
     proxies.set(bus, proxy)
     return bus
+  }
+
+  function setUnreachable(isAway: boolean): void {
+    isUnreachable = isAway
+    for (const proxy of proxies.values()) proxy.setDown(isUnreachable)
+  }
+
+  async function kill(): Promise<void> {
+    if (queueType === 'quorum') await registerQuorumQueues(rabbitmq)
+    await rabbitmq.kill()
   }
 
   describeEventBus(`rabbitmq, ${queueType} queues`, {
@@ -96,11 +108,14 @@ export async function describeRabbitMQ(
       cutConnections: () => {
         for (const proxy of proxies.values()) proxy.cut()
       },
-      stopBroker: async () => {
-        if (queueType === 'quorum') await registerQuorumQueues(rabbitmq)
-        await rabbitmq.kill()
+      stopBroker: async (_scope, outage) => {
+        if (outage === 'unreachable') setUnreachable(true)
+        else await kill()
       },
-      startBroker: () => rabbitmq.start(),
+      startBroker: async () => {
+        if (isUnreachable) setUnreachable(false)
+        else await rabbitmq.start()
+      },
       loseConfirmations: (_scope, isLosing) => {
         for (const proxy of proxies.values()) proxy.loseAnswers(isLosing)
       },

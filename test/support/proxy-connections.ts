@@ -7,6 +7,7 @@ export class ProxyConnections {
   readonly #server: Server
   readonly #pairs = new Set<readonly [Socket, Socket]>()
   #isFrozen = false
+  #isDown = false
 
   private constructor(server: Server, port: number) {
     this.#server = server
@@ -24,7 +25,10 @@ export class ProxyConnections {
   }
 
   onClient(listener: (client: Socket) => void): void {
-    this.#server.on('connection', listener)
+    this.#server.on('connection', (client) => {
+      if (this.#isDown) client.on('error', () => undefined).resetAndDestroy()
+      else listener(client)
+    })
   }
 
   /** Ties two sockets together: if one closes, both do. */
@@ -46,6 +50,12 @@ export class ProxyConnections {
   /** Resets the current connections. New ones work. */
   cut(): void {
     for (const pair of this.#pairs) for (const socket of pair) socket.resetAndDestroy()
+  }
+
+  /** While true, connections are cut and new ones refused, as if the broker were not there. */
+  setDown(isDown: boolean): void {
+    this.#isDown = isDown
+    if (isDown) this.cut()
   }
 
   /** Acts as a black hole: connections stay open, but nothing passes in either direction. */

@@ -25,7 +25,6 @@ export class TcpProxy {
   readonly #connections: ProxyConnections
   #target: Address
   #losesAnswers = false
-  #isDown = false
   #silenced: 'requests' | 'answers' | undefined
   #quality: LineQuality | undefined
   #chunksToReset = 0
@@ -55,8 +54,7 @@ export class TcpProxy {
 
   /** While true, connections are cut and new ones refused, as if the broker were not there. */
   setDown(isDown: boolean): void {
-    this.#isDown = isDown
-    if (isDown) this.cut()
+    this.#connections.setDown(isDown)
   }
 
   /** Acts as a black hole: connections stay open, but nothing passes in either direction. */
@@ -107,10 +105,6 @@ export class TcpProxy {
   }
 
   #join(client: Socket, broker: Socket): void {
-    if (this.#isDown) {
-      for (const socket of [client, broker]) socket.on('error', () => undefined).resetAndDestroy()
-      return
-    }
     this.#pass(client, broker, 'requests')
     this.#pass(broker, client, 'answers')
     this.#connections.pair(client, broker)

@@ -26,8 +26,11 @@ export interface BusFaults {
   readonly loseTopology?: (scope: string, consumerGroup: string) => void | Promise<void>
   /** Breaks the existing connections; new ones work. */
   readonly cutConnections?: (scope: string) => void | Promise<void>
-  /** Stops the broker, or makes it unreachable, until `startBroker`. Stored messages stay. */
-  readonly stopBroker?: (scope: string) => void | Promise<void>
+  /**
+   * Stops the broker, or makes it unreachable, until `startBroker`. Stored messages stay. Tests that only need a broker to
+   * which no bus can connect pass `unreachable`: a proxy that refuses connections is faster than a restart.
+   */
+  readonly stopBroker?: (scope: string, outage: 'stopped' | 'unreachable') => void | Promise<void>
   readonly startBroker?: (scope: string) => void | Promise<void>
   /** Switches the loss of publish confirmations on or off; the events are stored in either case. */
   readonly loseConfirmations?: (scope: string, isLosing: boolean) => void | Promise<void>

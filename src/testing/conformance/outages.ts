@@ -45,7 +45,7 @@ export const outageTests = [
       )
       await bus.publish([noted('Order-1', -1)])
       await scene.runs(recording, 1)
-      await scene.stopBroker()
+      await scene.makeBrokerUnreachable()
       const events = series('Order-1', 3)
 
       const start = performance.now()
@@ -102,7 +102,7 @@ export const outageTests = [
     const bus = await scene.brokerBus({ publishTimeoutMs: 100 })
     await scene.declareGroup()
     await bus.connect()
-    await scene.stopBroker()
+    await scene.makeBrokerUnreachable()
 
     await bus.publish([noted('Order-1')], { background: true })
 
@@ -224,7 +224,7 @@ export const outageTests = [
   test('waits in the background for a broker that is not running yet', outage, async (scene) => {
     await scene.declareGroup()
     const recording = new Recording<Noted>()
-    await scene.stopBroker()
+    await scene.makeBrokerUnreachable()
     const bus = await scene.brokerBus()
     bus.subscribe(Noted, recording.handler)
     bus.startConsumingInBackground()
@@ -238,7 +238,7 @@ export const outageTests = [
   }),
 
   test('reports a failed connection without showing a secret', outage, async (scene) => {
-    await scene.stopBroker()
+    await scene.makeBrokerUnreachable()
     const bus = await scene.brokerBus()
 
     for (const attempt of [() => bus.connect(), () => bus.startConsuming()]) {
@@ -254,7 +254,7 @@ export const outageTests = [
   }),
 
   test('shuts down in time while it connects for the first time', outage, async (scene) => {
-    await scene.stopBroker()
+    await scene.makeBrokerUnreachable()
     const bus = await scene.brokerBus()
     bus.startConsumingInBackground()
     const connecting = bus.connect().catch((thrown: unknown) => thrown)
@@ -275,7 +275,7 @@ export const outageTests = [
     const bus = await scene.consumer((it) => it.subscribe(Noted, recording.handler))
     await bus.publish([noted('Order-1')])
     await scene.runs(recording, 1)
-    await scene.stopBroker()
+    await scene.makeBrokerUnreachable()
     await scene.until('the loss to be seen', () => !bus.isConnected)
     const publishing = bus.publish([noted('Order-2')]).catch((thrown: unknown) => thrown)
     gate.resolve()

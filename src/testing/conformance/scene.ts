@@ -204,8 +204,12 @@ export class Scene {
   }
 
   async stopBroker(): Promise<void> {
-    this.#isStopped = true
-    await required(this.#faults.stopBroker)(this.scope)
+    await this.#endConnections('stopped')
+  }
+
+  /** Makes the broker unreachable until `startBroker`, for a test that needs no restart. */
+  async makeBrokerUnreachable(): Promise<void> {
+    await this.#endConnections('unreachable')
   }
 
   async startBroker(): Promise<void> {
@@ -231,6 +235,11 @@ export class Scene {
 
   assertNoSecret(text: string): void {
     for (const secret of this.secrets) assert.ok(!text.includes(secret), `a secret shows in: ${text}`)
+  }
+
+  async #endConnections(outage: 'stopped' | 'unreachable'): Promise<void> {
+    this.#isStopped = true
+    await required(this.#faults.stopBroker)(this.scope, outage)
   }
 }
 
