@@ -98,7 +98,11 @@ function overtakings(
       findings.push(finding(`${run.event} was first handled after ${highest.event}`, run))
     open = open.filter(({ event }) => (settledAt.get(event) ?? Infinity) > run.startedAt + CLOCK_MS)
     const overtaken = open.find(({ n }) => n < run.n)
-    if (overtaken && !isExcused(chronicle, group, overtaken, run.startedAt))
+    if (
+      overtaken &&
+      !isExcused(chronicle, group, overtaken, run.startedAt) &&
+      !isForgotten(chronicle, overtaken, run.startedAt)
+    )
       findings.push(finding(`${run.event} overtook ${overtaken.event}, which was not settled`, overtaken))
     open = [...open, run]
     if (highest === undefined || run.n > highest.n) highest = run
@@ -132,6 +136,22 @@ function isExcused({ publications, faults }: Chronicle, group: GroupRules, run: 
   if (group.order === 'group') return false
   const from = (publications.get(run.event)?.publishedAt ?? run.startedAt) - NOTICE_MS
   return faults.some((fault) => overlaps(fault, from, Math.max(run.startedAt, until)))
+}
+
+/** True if the broker died after it had delivered an event that it had not confirmed, and never delivered it again. */
+function isForgotten(
+  { publications, realFaults, runs, letters }: Chronicle,
+  run: Run,
+  until: number,
+): boolean {
+  const { event, group, startedAt } = run
+  if (publications.get(event)?.outcome === 'confirmed') return false
+  const isBack =
+    runs.some((it) => it.event === event && it.group === group && it.startedAt >= until) ||
+    letters.some((it) => it.event === event && it.group === group)
+  return (
+    !isBack && realFaults.some((fault) => fault.targets.includes('*') && overlaps(fault, startedAt, until))
+  )
 }
 
 function finding(message: string, { group, process, event }: Run): Finding {

@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs'
 import { mkdtemp, rename, rm, symlink } from 'node:fs/promises'
 import { join } from 'node:path'
 import { Broker } from '../brokers/broker.ts'
@@ -35,8 +36,9 @@ export class LossyServer implements AsyncDisposable {
     const data = join(folder, 'data')
     const disk = await LossyDisk.create()
     if (user !== undefined) disk.giveTo(user)
-    // Each sync copies a file of the log, so the files are small.
-    await run(join(toolFolder, 'pg_resetwal'), ['--wal-segsize=1', '-D', data], {}, user)
+    // Each sync copies a file of the log, so the files are small. The programs from Maven Central do not include pg_resetwal.
+    const resetWal = join(toolFolder, 'pg_resetwal')
+    if (existsSync(resetWal)) await run(resetWal, ['--wal-segsize=1', '-D', data], {}, user)
     await rename(join(data, 'pg_wal'), disk.folder)
     await symlink(disk.folder, join(data, 'pg_wal'))
     const host = new NativeHost({ ...command, toolFolder, env: disk.env, ...(user && { user }) })

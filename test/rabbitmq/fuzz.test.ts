@@ -139,7 +139,9 @@ function digest({ content, properties: own }: ConsumeMessage): string {
   const { timestamp, priority } = own
   const kept = Object.entries(headers)
     .filter(([name]) => !OURS.test(name))
-    .map(([name, value]) => [cut(name), value])
+    .map(([name, value]) => JSON.stringify([cut(name), value]))
+    // RabbitMQ 4 sorts headers by the bytes of their names, of which a dead letter keeps only those that are UTF-8.
+    .toSorted()
   const parts = [messageId, correlationId, replyTo, type, appId, contentType, contentEncoding].map(cut)
   return digestOf(content, JSON.stringify([parts, timestamp, priority, kept]))
 }

@@ -187,6 +187,20 @@ it('catches an event that overtook one that was being retried', () => {
   expect(messages(history)).toEqual(['order: a#1 overtook a#0, which was not settled (group g, c)'])
 })
 
+it('accepts that a broker that died has forgotten an event that it delivered and never confirmed', () => {
+  const overtaken = [...run(0, 10, { outcome: 'failed' }), ...published(1, 1), ...run(1, 40)]
+  const forgotten = [...published(0, 0, 'unknown'), ...overtaken, ...fault(15, 30)]
+
+  expect(messages(forgotten)).toEqual([])
+  const catches = ['order: a#1 overtook a#0, which was not settled (group g, c)']
+  expect(messages([...forgotten, ...run(0, 60, { attempt: 2 })])).toEqual(catches)
+  expect(messages([...published(0, 0, 'unknown'), ...overtaken])).toEqual(catches)
+  expect(messages([...published(0, 0, 'unknown'), ...overtaken, ...fault(15, 30, ['c'])])).toEqual(catches)
+  expect(messages([...published(0, 0), ...overtaken, ...fault(15, 30)])).toEqual(
+    expect.arrayContaining(catches),
+  )
+})
+
 it('catches two events of an aggregate that were handled concurrently', () => {
   const history = [...published(0, 0), ...published(1, 1), ...run(0, 10, { forMs: 50 }), ...run(1, 30)]
 

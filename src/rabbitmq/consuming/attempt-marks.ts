@@ -3,7 +3,7 @@ import { parseNames, REPLAY_HANDLERS } from '../../transport/replay-headers.ts'
 import type { AmqpChannel, AmqpMessage } from '../client/client.ts'
 import type { WithChannel } from '../client/connection.ts'
 import { createdQueues } from '../client/created-queues.ts'
-import { undefinedIfNotFound } from '../errors.ts'
+import { unlessDown } from '../client/unless-down.ts'
 import type { RabbitMQPublisher } from '../publishing/publisher.ts'
 
 /** The record of a message's earlier attempts. */
@@ -121,9 +121,9 @@ export class RabbitMQAttemptMarks {
     })
   }
 
-  /** @returns undefined if the queue is on a cluster node that is down, which the broker reports as not found. */
+  /** @returns undefined if the queue is on a cluster node that is down. */
   #unlessDown<T>(work: (channel: AmqpChannel) => Promise<T>): Promise<T | undefined> {
-    return undefinedIfNotFound(this.#withChannel(work))
+    return unlessDown(this.#withChannel, work)
   }
 
   /** The queue of a message's mark. */

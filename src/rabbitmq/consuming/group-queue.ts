@@ -5,6 +5,7 @@ import type { RabbitMQConnection, WithChannel } from '../client/connection.ts'
 import { withDeclarationLock } from '../client/declaration-lock.ts'
 import { registerGroup } from '../client/groups.ts'
 import type { RabbitMQTopology } from '../client/topology.ts'
+import { unlessDown } from '../client/unless-down.ts'
 import { undefinedIfNotFound } from '../errors.ts'
 import type { ResolvedRabbitMQOptions } from '../options.ts'
 import type { RabbitMQBindings } from './bindings.ts'
@@ -153,12 +154,13 @@ export class RabbitMQGroupQueue {
   }
 
   /**
-   * In a cluster, the dead letter queue may be on a node that is down, which the broker reports as not found. Dead letters
-   * then wait for that node; consuming need not.
+   * In a cluster, the dead letter queue may be on a node that is down. Dead letters then wait for that node; consuming need
+   * not.
    */
   async #declareDeadLetters(): Promise<void> {
     const { connection, topology } = this.#parts
-    await undefinedIfNotFound(connection.withChannel((channel) => topology.declareDeadLetters(channel)))
+    const withChannel: WithChannel = (work, limitMs) => connection.withChannel(work, limitMs)
+    await unlessDown(withChannel, (channel) => topology.declareDeadLetters(channel))
   }
 
   async #isAbsent(lookup: Parameters<WithChannel>[0]): Promise<boolean> {
