@@ -89,7 +89,8 @@ async function measureSize(count: number): Promise<void> {
     await step(`K2 one of the last pages, ${order} first`, 500, () => pageOf(cursor))
   }
   await step('K2 summary', 15_000, () => deadLetters.summary())
-  await answersMeanwhile(bus, busOf('other'))
+  await using other = busOf('other')
+  await answersMeanwhile(bus, other)
   await step('K2 purge', 20_000, () => deadLetters.purge({}))
   const grownMB = Math.round((process.memoryUsage.rss() - before) / 1024 / 1024)
   report('K2 growth of memory', { grownMB }, grownMB <= MAX_GROWTH_MB)

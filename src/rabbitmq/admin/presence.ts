@@ -54,10 +54,7 @@ export class RabbitMQPresence implements PresenceStore {
     // A reader declares its lock, so it first looks whether there is a queue.
     const state = await undefinedIfNotFound(this.#withChannel((channel) => channel.checkQueue(this.#name)))
     if (state === undefined) return []
-    const messages = await this.#lock.run(async (channel) => {
-      const { messageCount } = await channel.checkQueue(this.#name)
-      return takeRecords(channel, this.#name, messageCount)
-    })
+    const messages = await this.#lock.run((channel) => takeRecords(channel, this.#name))
     const latest = new Map<string, Report>()
     for (const report of messages.flatMap(reportOf)) {
       const known = latest.get(report.id)

@@ -30,6 +30,8 @@ export interface AmqpMessage {
     readonly redelivered: boolean
     readonly exchange: string
     readonly routingKey: string
+    /** Messages that were behind this one in the queue; only of a message that `get` returned. */
+    readonly messageCount?: number
   }
   readonly properties: AmqpProperties
   readonly content: Buffer
@@ -80,8 +82,12 @@ export interface AmqpChannel {
     },
   ): Promise<{ readonly consumerTag: string }>
   cancel(consumerTag: string): Promise<unknown>
+  /**
+   * Takes one message. The queue answers after it has taken back what was returned to it before; it answers `checkQueue`,
+   * whose count lacks these messages, earlier than that.
+   */
   get(queue: string): Promise<AmqpMessage | false>
-  /** Returns all unacknowledged messages to their queues. Resolves when the broker has done so. */
+  /** Returns all unacknowledged messages to their queues, in front of what later calls of `get` and `consume` find. */
   recover(): Promise<unknown>
   ack(message: { readonly fields: { readonly deliveryTag: number } }, allUpTo?: boolean): void
   nack(

@@ -29,21 +29,21 @@ export async function unregisterGroup(
   options: GroupOptions,
   group: string,
 ): Promise<void> {
-  const { messageCount } = await channel.checkQueue(options.names.groupsQueue)
-  const records = await takeRecords(channel, options.names.groupsQueue, messageCount)
+  await channel.checkQueue(options.names.groupsQueue)
+  const records = await takeRecords(channel, options.names.groupsQueue)
   for (const record of records) if (record.content.toString() === group) channel.ack(record)
   await channel.recover()
 }
 
 async function readRecords(channel: AmqpChannel, { names, durable }: GroupOptions) {
-  const { messageCount } = await channel.assertQueue(names.groupsQueue, {
+  await channel.assertQueue(names.groupsQueue, {
     durable,
     autoDelete: false,
     arguments: { 'x-queue-type': 'classic' },
   })
   const groups = new Set<string>()
   const repeated: AmqpMessage[] = []
-  for (const record of await takeRecords(channel, names.groupsQueue, messageCount)) {
+  for (const record of await takeRecords(channel, names.groupsQueue)) {
     const group = record.content.toString()
     if (groups.has(group)) repeated.push(record)
     groups.add(group)

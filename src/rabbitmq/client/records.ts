@@ -2,19 +2,19 @@ import type { AmqpChannel, AmqpMessage } from './client.ts'
 
 /**
  * Reads a small queue that serves as storage, one record per message.
- * @returns at most `count` records; those that are not acknowledged return to the queue when the channel closes.
+ * @returns the records that are there at the start; those that are not acknowledged return to the queue when the channel
+ * closes.
  */
-export async function takeRecords(
-  channel: AmqpChannel,
-  queue: string,
-  count: number,
-): Promise<readonly AmqpMessage[]> {
+export async function takeRecords(channel: AmqpChannel, queue: string): Promise<readonly AmqpMessage[]> {
   const records: AmqpMessage[] = []
-  for (let taken = 0; taken < count; taken += 1) {
+  let left = 1
+  do {
     const record = await channel.get(queue)
     if (record === false) break
+    if (records.length === 0) left += record.fields.messageCount ?? 0
     records.push(record)
-  }
+    left -= 1
+  } while (left > 0)
   return records
 }
 

@@ -59,8 +59,8 @@ export class RabbitMQAttemptMarks {
   async read(message: AmqpMessage): Promise<AttemptMark | undefined> {
     const queue = this.queueOf(message)
     return this.#unlessDown(async (channel) => {
-      const { messageCount } = await this.#declare(channel, queue)
-      const found = messageCount > 0 ? await channel.get(queue) : false
+      await this.#declare(channel, queue)
+      const found = await channel.get(queue)
       // Closing the channel returns the mark too, but later: the next read could find none.
       if (found !== false) await channel.recover()
       const mark = found === false ? undefined : parseMark(found)

@@ -31,12 +31,12 @@ export class BindingRecord {
     const { names, durable, autoDelete, broadcast } = this.#options
     // An auto-delete queue is deleted with its bindings, and the queue of an instance is used by no other process.
     if (autoDelete || broadcast) return new Map()
-    const { messageCount } = await channel.assertQueue(names.bindingsQueue, {
+    await channel.assertQueue(names.bindingsQueue, {
       durable,
       autoDelete: false,
       arguments: { 'x-queue-type': 'classic' },
     })
-    const messages = await takeRecords(channel, names.bindingsQueue, messageCount)
+    const messages = await takeRecords(channel, names.bindingsQueue)
     const recorded = bindingsById(messages.flatMap(({ content }) => parseBindings(content)))
     const next = isOnlyConsumer ? bindings : new Map([...recorded, ...bindings])
     if (messages.length !== 1 || !haveSameIds(recorded, next)) {

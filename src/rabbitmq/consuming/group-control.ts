@@ -89,8 +89,8 @@ export class RabbitMQGroupControl implements GroupControlStore {
 
 /** A note that was being read while it was replaced returns to its queue. */
 async function latestNote(channel: AmqpChannel, queue: string): Promise<string | undefined> {
-  const { messageCount } = await channel.checkQueue(queue)
-  const records = await takeRecords(channel, queue, messageCount)
+  await channel.checkQueue(queue)
+  const records = await takeRecords(channel, queue)
   await channel.recover()
   const notes = records.flatMap(({ content }) => parseNote(content)).sort((a, b) => b.writtenAt - a.writtenAt)
   return notes[0]?.text

@@ -18,7 +18,7 @@ import {
   replayOf,
 } from './dead-letter-message.ts'
 import type { ListedLetter, ListedPage, PageStart } from './listed-page.ts'
-import { readPages } from './read-pages.ts'
+import { openQueue } from './read-pages.ts'
 import { type HeldLock, type LockedWork, ReaderLock } from './reader-lock.ts'
 
 export interface DeadLetterQueueParts {
@@ -143,8 +143,8 @@ export class RabbitMQDeadLetterQueue {
 
   count(): Promise<number> {
     return this.#exclusively(async (channel) => {
-      const { messageCount } = await channel.checkQueue(this.#names.deadLetterQueue)
-      return messageCount
+      const { count } = await openQueue(channel, this.#names.deadLetterQueue)
+      return count
     }, 0)
   }
 
@@ -249,8 +249,9 @@ export class RabbitMQDeadLetterQueue {
     const startedAt = performance.now()
     const ids = new LetterIds()
     let caughtUpMs: number | undefined
-    pass.left ??= (await channel.checkQueue(this.#names.deadLetterQueue)).messageCount
-    for await (const page of readPages(channel, this.#names.deadLetterQueue)) {
+    const { count, pages } = await openQueue(channel, this.#names.deadLetterQueue)
+    pass.left ??= count
+    for await (const page of pages) {
       const letters = page.map((message) => ({ id: ids.next(message), message }))
       const fresh = letters.filter(({ id }) => !pass.seen.has(id)).slice(0, pass.left)
       if (fresh.length > 0) caughtUpMs ??= performance.now() - startedAt
@@ -300,7 +301,8 @@ export class RabbitMQDeadLetterQueue {
   /** The letters that are in the queue at the start, oldest first. Letters added meanwhile are not included. */
   async *#scan(channel: AmqpChannel): AsyncGenerator<QueuedLetter, void> {
     const ids = new LetterIds()
-    for await (const page of readPages(channel, this.#names.deadLetterQueue)) {
+    const { pages } = await openQueue(channel, this.#names.deadLetterQueue)
+    for await (const page of pages) {
       for (const message of page) yield { id: ids.next(message), message }
     }
   }

@@ -8,25 +8,58 @@ const IDLE_MS = 100
 /** Longest time without a message while the queue is not empty, in milliseconds. */
 const MAX_IDLE_MS = 30_000
 
+/** The messages that are in a queue. */
+export interface OpenQueue {
+  readonly count: number
+  /** Oldest first. None of them is acknowledged. */
+  readonly pages: AsyncIterable<readonly AmqpMessage[]>
+}
+
+/** Counts the messages in a queue, and takes the first of them. @throws if there is no such queue. */
+export async function openQueue(channel: AmqpChannel, queue: string): Promise<OpenQueue> {
+  // A missing queue is an error of its own here.
+  await channel.checkQueue(queue)
+  const first = await channel.get(queue)
+  const others = first === false ? 0 : (first.fields.messageCount ?? 0)
+  return first === false
+    ? { count: 0, pages: readPages(channel, queue, 0) }
+    : { count: 1 + others, pages: startingWith(first, readPages(channel, queue, others)) }
+}
+
+async function* startingWith(
+  first: AmqpMessage,
+  pages: AsyncIterable<readonly AmqpMessage[]>,
+): AsyncGenerator<readonly AmqpMessage[], void> {
+  yield [first]
+  yield* pages
+}
+
 /**
- * Reads the messages that are in a queue at the start, oldest first, and acknowledges none of them. Each page has a
- * consumer of its own, whose prefetch is the size of the page: the next page is not sent before it is asked for.
+ * Each page has a consumer of its own, whose prefetch is the size of the page: the next page is not sent before it is asked
+ * for.
  */
-export async function* readPages(
+async function* readPages(
   channel: AmqpChannel,
   queue: string,
+  count: number,
 ): AsyncGenerator<readonly AmqpMessage[], void> {
   const closed = Promise.withResolvers<void>()
   // Once for all pages: Node.js warns of many listeners.
   channel.on('close', closed.resolve)
-  const { messageCount } = await channel.checkQueue(queue)
-  for (let left = messageCount; left > 0; ) {
+  for (let left = count; left > 0; ) {
     const size = Math.min(PAGE, left)
     const page = await readPage(channel, queue, size, closed.promise)
     if (page.length > 0) yield page
     if (page.length < size) return
     left -= size
   }
+}
+
+/** True if no message of the queue is on its way to this channel, either. */
+async function isEmpty(channel: AmqpChannel, queue: string): Promise<boolean> {
+  // The broker can send the first answer before the messages that the queue has sent to this channel, but not the second.
+  for (const _ of [1, 2]) if ((await channel.checkQueue(queue)).messageCount > 0) return false
+  return true
 }
 
 async function readPage(
@@ -53,7 +86,7 @@ async function readPage(
   for (let idleSince = performance.now(), seen = 0; !isEnded; seen = page.length) {
     if (await settledWithin(full.promise, IDLE_MS)) break
     if (page.length > seen) idleSince = performance.now()
-    else if ((await channel.checkQueue(queue)).messageCount === 0 && page.length === seen) break
+    else if ((await isEmpty(channel, queue)) && page.length === seen) break
     if (performance.now() - idleSince > MAX_IDLE_MS) throw new Error(`the queue ${queue} sends no messages`)
   }
   await channel.cancel(consumerTag)

@@ -7,7 +7,7 @@ import { consume, createBus, freshName, hasQueue, plainChannel, until } from '..
 const LETTERS = 2500
 
 /** An exchange whose group has dead letters, and no handler that would take a replay. */
-async function sceneWithLetters() {
+async function sceneWithLetters(letters = LETTERS) {
   const exchangeName = freshName()
   const owner = createBus({ exchangeName, maxRetries: 0 })
   owner.subscribe(OrderCreated, () => undefined, { name: 'charge' })
@@ -15,7 +15,7 @@ async function sceneWithLetters() {
   await owner.shutdown()
   const channel = await plainChannel()
   const ids: string[] = []
-  for (let n = 0; n < LETTERS; n += 1) {
+  for (let n = 0; n < letters; n += 1) {
     const event = orderCreated(`Order-${n}`)
     ids.push(event.eventId)
     channel.sendToQueue(`${exchangeName}.default.dlq`, Buffer.from(JSON.stringify(event)), {
@@ -127,4 +127,24 @@ it('finds the dead letters of all groups while it and another process read which
     for (const count of counts) seen.add(count)
   }
   expect([...seen]).toEqual([2])
+})
+
+it('counts and lists all dead letters while another process lists them, too', async () => {
+  const { ids, bus } = await sceneWithLetters(10_000)
+  const [listing, counting] = [bus(), bus()]
+  await counting.connect()
+  const state = { isListing: true }
+  const counts = new Set<number>()
+  const counted = (async () => {
+    while (state.isListing) counts.add(await counting.deadLetters.count())
+  })()
+  const listed: (string | undefined)[] = []
+  for (let cursor: string | undefined; state.isListing; state.isListing = cursor !== undefined) {
+    const page = await listing.deadLetters.list({ limit: 1000, ...(cursor !== undefined && { cursor }) })
+    for (const { eventId } of page.deadLetters) listed.push(eventId)
+    cursor = page.cursor
+  }
+  await counted
+  expect([...counts]).toEqual([10_000])
+  expect(listed).toEqual(ids)
 })
