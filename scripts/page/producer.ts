@@ -5,7 +5,7 @@ import { placed } from './system.ts'
 
 const [url = '', prefix = '', rate = '', seconds = ''] = process.argv.slice(2)
 const SLICE_MS = 20
-const journal = url.startsWith('amqp') ? { journal: true } : {}
+const journal = url.startsWith('amqp') ? { rabbitmq: { journal: true } } : {}
 const bus = createEventBus(url, { prefix, ...journal })
 let sent = 0
 const startedAt = performance.now()

@@ -36,7 +36,12 @@ export async function openSystem(kind: BrokerKind) {
   const prefix = `page-${randomUUID().slice(0, 8)}`
   const buses: BrokerEventBus[] = []
   const open = (consumerGroup: string, through: number = Number(port)) => {
-    const options = { prefix, consumerGroup, logger: quiet, ...(kind === 'rabbitmq' && { journal: true }) }
+    const options = {
+      prefix,
+      consumerGroup,
+      logger: quiet,
+      ...(kind === 'rabbitmq' && { rabbitmq: { journal: true } }),
+    }
     const bus = createEventBus(`${scheme}://127.0.0.1:${through}`, options)
     if (!(bus instanceof BrokerEventBus)) throw new TypeError('The URL is one of a broker.')
     buses.push(bus)

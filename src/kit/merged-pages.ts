@@ -4,16 +4,22 @@ export interface PageSource<T> {
   next(): Promise<readonly T[] | undefined>
 }
 
-/** Reads one page ahead of its caller. An error in that page is thrown when the page is asked for. */
-export function readAhead<T>(source: PageSource<T>): PageSource<T> {
-  let ahead: Promise<readonly T[] | undefined> | undefined
+/**
+ * Reads ahead of its caller, after the first page. An error in a page is thrown when the page is asked for.
+ * @param count - pages that are read ahead, at once. The source must permit it if there are several.
+ */
+export function readAhead<T>(source: PageSource<T>, count = 1): PageSource<T> {
+  const ahead: Promise<readonly T[] | undefined>[] = []
   return {
     next: async () => {
-      const items = await (ahead ?? source.next())
+      const items = await (ahead.shift() ?? source.next())
       if (items === undefined) return undefined
-      ahead = source.next()
-      // A caller that ends early does not ask for it.
-      ahead.catch(() => undefined)
+      while (ahead.length < count) {
+        const page = source.next()
+        // A caller that ends early does not ask for it.
+        page.catch(() => undefined)
+        ahead.push(page)
+      }
       return items
     },
   }

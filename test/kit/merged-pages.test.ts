@@ -32,6 +32,15 @@ test('a source that reads ahead has the next page when it is asked for, and no m
   expect([await ahead.next(), await ahead.next(), await ahead.next()]).toEqual([[2], [3], undefined])
 })
 
+test('a source that reads several pages ahead reads them at once, and in order', async () => {
+  const source = sourceOf([1], [2], [3], [4], [5])
+  const ahead = readAhead(source, 3)
+  expect([await ahead.next(), source.reads]).toEqual([[1], 4])
+  expect([await ahead.next(), source.reads]).toEqual([[2], 5])
+  const rest = [await ahead.next(), await ahead.next(), await ahead.next(), await ahead.next()]
+  expect(rest).toEqual([[3], [4], [5], undefined])
+})
+
 test('a page that could not be read ahead fails when it is asked for, and harms nobody who does not', async () => {
   const unhandled: unknown[] = []
   const note = (error: unknown) => unhandled.push(error)

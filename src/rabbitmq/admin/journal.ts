@@ -1,3 +1,4 @@
+import { type PageSource, readAhead } from '../../kit/merged-pages.ts'
 import { checkPlace, NUMBERED } from '../../kit/places.ts'
 import { sleep } from '../../kit/time.ts'
 import type { MessageScan, ScannedMessage, ScanRequest } from '../../transport/admin.ts'
@@ -8,8 +9,11 @@ import { undefinedIfNotFound } from '../errors.ts'
 import type { ResolvedRabbitMQOptions } from '../options.ts'
 import { toIncoming } from '../wire/message.ts'
 
-/** Messages that are read on one channel. */
-const WINDOW = 1000
+/** Messages in the first window that is read on one channel, and in the largest. */
+const MIN_WINDOW = 500
+const MAX_WINDOW = 4000
+/** Windows that are read at once: the broker needs as long to start one as to deliver it. */
+const WINDOWS = 3
 /** More messages than a chunk has. */
 const CHUNK = 65_535
 /** Time after which a stream that delivers nothing counts as empty, in milliseconds. */
@@ -41,18 +45,33 @@ export class RabbitMQJournal {
     const at = range === undefined ? 0 : await this.#offsetAt(from, range, isForward)
     const { start, end } = range ?? { start: 0, end: 0 }
     const part = isForward ? { start: Math.max(start, at), end } : { start, end: Math.min(end, at) }
-    const pages = isForward ? this.#forward(part) : this.#backward(part)
-    return { total: Math.max(0, part.end - part.start), pages }
+    const source = readAhead(isForward ? this.#forward(part) : this.#backward(part), WINDOWS)
+    return { total: Math.max(0, part.end - part.start), pages: pagesOf(source) }
   }
 
-  async *#forward({ start, end }: JournalRange): AsyncGenerator<readonly ScannedMessage[]> {
-    for (let at = start; at < end; at += WINDOW) yield this.#read(at, Math.min(end, at + WINDOW))
+  #forward({ start, end }: JournalRange): PageSource<ScannedMessage> {
+    let [at, size] = [start, MIN_WINDOW]
+    return {
+      next: async () => {
+        if (at >= end) return undefined
+        const from = at
+        at = Math.min(end, at + size)
+        size = Math.min(2 * size, MAX_WINDOW)
+        return this.#read(from, at)
+      },
+    }
   }
 
-  async *#backward({ start, end }: JournalRange): AsyncGenerator<readonly ScannedMessage[]> {
-    for (let last = end; last > start; last -= WINDOW) {
-      const page = await this.#read(Math.max(start, last - WINDOW), last)
-      yield page.toReversed()
+  #backward({ start, end }: JournalRange): PageSource<ScannedMessage> {
+    let [last, size] = [end, MIN_WINDOW]
+    return {
+      next: async () => {
+        if (last <= start) return undefined
+        const to = last
+        last = Math.max(start, last - size)
+        size = Math.min(2 * size, MAX_WINDOW)
+        return (await this.#read(last, to)).toReversed()
+      },
     }
   }
 
@@ -64,7 +83,7 @@ export class RabbitMQJournal {
     const { journal } = this.#options.names
     const state = await undefinedIfNotFound(this.#withChannel((channel) => channel.checkQueue(journal)))
     if (state === undefined) return undefined
-    const [first] = await this.#chunk('first')
+    const [first] = await this.#first('first')
     const last = (await this.#chunk('last')).at(-1)
     return first === undefined || last === undefined
       ? undefined
@@ -77,7 +96,7 @@ export class RabbitMQJournal {
     if (!(from instanceof Date)) return Number(from) + (isForward ? 1 : 0)
     const seconds = Math.floor(from.getTime() / 1000) + (isForward ? 0 : 1)
     const offset = { '!': 'timestamp', value: seconds } as const
-    const [first] = await this.#chunk(offset)
+    const [first] = await this.#first(offset)
     return first === undefined ? end : offsetOf(first)
   }
 
@@ -85,20 +104,23 @@ export class RabbitMQJournal {
   async #read(start: number, end: number): Promise<readonly ScannedMessage[]> {
     const { address, connectTimeoutMs } = this.#options
     const isLast = (message: AmqpMessage) => offsetOf(message) >= end - 1
-    const found = await this.#consume(start, WINDOW, isLast, connectTimeoutMs)
+    const found = await this.#consume(start, end - start, isLast, connectTimeoutMs)
     const last = found.at(-1)
     if (last === undefined || !isLast(last)) {
       const text = `RabbitMQ at ${address} did not deliver the journal within ${connectTimeoutMs} ms (connectTimeoutMs).`
       throw new ConnectionError('CONNECTION_LOST', text)
     }
-    return found
-      .filter((message) => offsetOf(message) >= start && offsetOf(message) < end)
-      .map((message) => ({
-        message: toIncoming(message, String(offsetOf(message))),
-        position: String(offsetOf(message)),
-        partition: undefined,
-        storedAt: undefined,
-      }))
+    // The broker may send a few more.
+    const wanted = found.filter((message) => offsetOf(message) < end)
+    return wanted.map((message) => {
+      const position = String(offsetOf(message))
+      return { message: toIncoming(message, position), position, partition: undefined, storedAt: undefined }
+    })
+  }
+
+  /** The first message at an offset or after it; empty if there is none. */
+  #first(offset: StreamOffset): Promise<readonly AmqpMessage[]> {
+    return this.#consume(offset, 1, () => true, EMPTY_MS)
   }
 
   /** The rest of the chunk at an offset, and perhaps more; empty if there is none. */
@@ -106,20 +128,25 @@ export class RabbitMQJournal {
     return this.#consume(offset, CHUNK, () => true, EMPTY_MS)
   }
 
-  /** Reads messages until the one that is enough has come, and what the broker has sent after it. The queue keeps them. */
+  /**
+   * Reads messages until the one that is enough has come, and what the broker has sent after it. The queue keeps them, whether
+   * they are acknowledged or not.
+   * @param count - the broker sends about as many. Messages before the offset do not count.
+   */
   #consume(
     offset: StreamOffset,
-    prefetch: number,
+    count: number,
     isEnough: (message: AmqpMessage) => boolean,
     timeoutMs: number,
   ): Promise<readonly AmqpMessage[]> {
     return this.#withChannel(async (channel) => {
       const found: AmqpMessage[] = []
       const enough = new AbortController()
-      await channel.prefetch(prefetch)
+      await channel.prefetch(count)
       const { consumerTag } = await this.#start(channel, offset, (message) => {
-        channel.ack(message)
-        found.push(message)
+        // Makes room for another one.
+        if (typeof offset === 'number' && offsetOf(message) < offset) channel.ack(message)
+        else found.push(message)
         if (isEnough(message)) enough.abort()
       })
       await sleep(timeoutMs, enough.signal)
@@ -138,6 +165,10 @@ export class RabbitMQJournal {
       { arguments: { 'x-stream-offset': offset } },
     )
   }
+}
+
+async function* pagesOf<T>(source: PageSource<T>): AsyncGenerator<readonly T[]> {
+  for (let page = await source.next(); page !== undefined; page = await source.next()) yield page
 }
 
 function offsetOf({ properties }: AmqpMessage): number {
