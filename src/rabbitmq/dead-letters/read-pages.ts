@@ -20,37 +20,33 @@ export async function openQueue(channel: AmqpChannel, queue: string): Promise<Op
   // A missing queue is an error of its own here.
   await channel.checkQueue(queue)
   const first = await channel.get(queue)
-  const others = first === false ? 0 : (first.fields.messageCount ?? 0)
-  return first === false
-    ? { count: 0, pages: readPages(channel, queue, 0) }
-    : { count: 1 + others, pages: startingWith(first, readPages(channel, queue, others)) }
-}
-
-async function* startingWith(
-  first: AmqpMessage,
-  pages: AsyncIterable<readonly AmqpMessage[]>,
-): AsyncGenerator<readonly AmqpMessage[], void> {
-  yield [first]
-  yield* pages
+  if (first === false) return { count: 0, pages: readPages(channel, queue, [], 0) }
+  const others = first.fields.messageCount ?? 0
+  return { count: 1 + others, pages: readPages(channel, queue, [first], others) }
 }
 
 /**
  * Each page has a consumer of its own, whose prefetch is the size of the page: the next page is not sent before it is asked
  * for.
+ * @param taken - the messages of the first page that were read already.
+ * @param others - number of messages behind them.
  */
 async function* readPages(
   channel: AmqpChannel,
   queue: string,
-  count: number,
+  taken: readonly AmqpMessage[],
+  others: number,
 ): AsyncGenerator<readonly AmqpMessage[], void> {
   const closed = Promise.withResolvers<void>()
   // Once for all pages: Node.js warns of many listeners.
   channel.on('close', closed.resolve)
-  for (let left = count; left > 0; ) {
-    const size = Math.min(PAGE, left)
-    const page = await readPage(channel, queue, size, closed.promise)
-    if (page.length > 0) yield page
+  let [head, left] = [taken, others]
+  while (head.length + left > 0) {
+    const size = Math.min(PAGE - head.length, left)
+    const page = size === 0 ? [] : await readPage(channel, queue, size, closed.promise)
+    if (head.length + page.length > 0) yield [...head, ...page]
     if (page.length < size) return
+    head = []
     left -= size
   }
 }
