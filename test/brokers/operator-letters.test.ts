@@ -6,7 +6,8 @@ import { brokenBilling, click, operatorsStory, tabTo } from '../operator/letters
 import { createBus, systems } from './every-bus.ts'
 
 const browser = useBrowser()
-const ORDERS = 40
+/** More than a job replays in the time of the story, at one a second: it is cancelled before its end. */
+const ORDERS = 120
 
 const ways = [
   ['with the mouse', true, click],
