@@ -87,6 +87,11 @@ export class PostgresEventStore implements EventStore {
     return (await this.#parts.feed.end()).head
   }
 
+  async lastPosition(): Promise<number> {
+    await this.#parts.ready()
+    return this.#parts.feed.last()
+  }
+
   async positionBefore(time: Date): Promise<number> {
     await this.#parts.ready()
     return this.#parts.feed.positionBefore(time)

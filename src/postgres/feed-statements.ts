@@ -171,6 +171,12 @@ const inForm = (key: string, source: string, joined: boolean): Statement => ({
   text: rowsOf(source, joined),
 })
 
+/** The position of the last event, of those in the archive, too. */
+export function lastPosition(schema: string): Statement {
+  const last = (table: string) => `coalesce((select max(position) from ${schema}.${table}), 0)`
+  return { key: 'feed_last', text: `select greatest(${last('events')}, ${last('events_archive')})` }
+}
+
 /** $1: a time, $2: the end of the feed. */
 export function positionBefore(schema: string): Statement {
   const { events, archive } = { events: `${schema}.events`, archive: `${schema}.events_archive` }

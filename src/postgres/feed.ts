@@ -9,6 +9,7 @@ import {
   conditionsOf,
   endAndNext,
   holderOf,
+  lastPosition,
   pageByIndex,
   pageInOrder,
   positionBefore,
@@ -55,6 +56,7 @@ export class PostgresFeed {
   readonly #next: Statement
   readonly #holder: Statement
   readonly #before: Statement
+  readonly #last: Statement
   readonly #density = new Map<string, boolean>()
   #reading: Promise<FeedEnd> | undefined
   #nextReading: Promise<FeedEnd> | undefined
@@ -80,6 +82,7 @@ export class PostgresFeed {
     this.#next = endAndNext(schema)
     this.#holder = holderOf(schema)
     this.#before = positionBefore(schema)
+    this.#last = lastPosition(schema)
   }
 
   /** Reads the end of the feed after the call. Callers that arrive during a read share the next read. */
@@ -124,6 +127,12 @@ export class PostgresFeed {
       if (events.length < size && page.isCut !== true) return
       position = events.at(-1)?.position ?? position
     }
+  }
+
+  /** Position of the last committed event, readable or not. */
+  async last(): Promise<number> {
+    const [[position] = []] = await this.#session.run(this.#last)
+    return numberOf(position ?? '0')
   }
 
   async positionBefore(time: Date): Promise<number> {

@@ -189,6 +189,12 @@ export interface EventFeed {
   /** The end of the feed; 0 in an empty store. All events up to it can be read, and none will be added before it. */
   headPosition(): Promise<number>
 
+  /**
+   * Position of the last stored event, also while an open append holds the feed back before it. Absent if nothing holds the
+   * feed back: it is that of `headPosition` then.
+   */
+  lastPosition?(): Promise<number>
+
   /** The largest position up to which all events were stored before this time. */
   positionBefore(time: Date): Promise<number>
 

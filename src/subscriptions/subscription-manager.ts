@@ -232,12 +232,13 @@ export class SubscriptionManager implements AsyncDisposable {
   }
 
   /**
-   * Resolves when a subscription has finished all events that are stored now.
+   * Resolves when a subscription has finished all events that are stored now, also those that an open append holds back.
    * @throws as {@link whenProcessed} does.
    */
   async whenCaughtUp(name: string, options: WaitOptions = {}): Promise<void> {
     resolveWaitOptions('whenCaughtUp', options)
-    await this.whenProcessed(await this.#store.headPosition(), name, options)
+    const last = (await this.#store.lastPosition?.()) ?? (await this.#store.headPosition())
+    await this.whenProcessed(last, name, options)
   }
 
   /**

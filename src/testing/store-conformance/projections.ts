@@ -11,7 +11,7 @@ import {
   numbers,
   start,
 } from './projection-scene.ts'
-import { Filed, refusal } from './stored-events.ts'
+import { appendTo, Filed, refusal } from './stored-events.ts'
 import { storesTest } from './stores-under-test.ts'
 
 /** Projections whose checkpoint is in the transaction of their handlers. */
@@ -156,6 +156,33 @@ export const projectionTests = [
     assert.deepEqual(await effects(other, 'second'), numbers(5))
     assert.deepEqual([await effects(other, 'first'), await effects(other, 'resets')], [numbers(5), [100]])
   }),
+
+  storesTest(
+    'has caught up only with the stored events that an open append holds back, too',
+    async ({ stores, other }) => {
+      await using manager = start(stores)
+      const [isOpen, mayCommit] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()]
+      const holding = other.transaction(async (tx) => {
+        await appendTo(tx.events, new Filed({ aggregateId: 'held', n: 0 }))
+        isOpen.resolve()
+        await mayCommit.promise
+      })
+      await isOpen.promise
+      await appendTo(other.events, new Filed({ aggregateId: 'late', n: 1 }))
+      let isCaughtUp = false
+      const caughtUp = manager.whenCaughtUp('sums').then(() => {
+        isCaughtUp = true
+      })
+      for (let reads = 0; reads < 3; reads += 1) await stores.events.headPosition()
+      const wasCaughtUp = isCaughtUp
+      mayCommit.resolve()
+      await holding
+      assert.equal(wasCaughtUp, false, 'whenCaughtUp has resolved while a stored event was held back')
+      await caughtUp
+      assert.deepEqual((await effects(other)).toSorted(), [0, 1])
+    },
+    ['concurrentTransactions'],
+  ),
 
   storesTest('lets a process without the subscription wait for an effect', async ({ stores, other }) => {
     await using manager = start(stores)
