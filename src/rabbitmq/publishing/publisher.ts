@@ -2,6 +2,7 @@ import { toError } from '../../errors.ts'
 import { MessageRefusedError, PublishTimeoutError } from '../../transport/errors.ts'
 import type { OutgoingMessage, PublishFailure } from '../../transport/transport.ts'
 import type { AmqpChannel, AmqpConnection } from '../client/client.ts'
+import { channelCloser } from '../client/closing.ts'
 import type { ChannelOwner } from '../client/connection.ts'
 import type { RabbitMQTopology } from '../client/topology.ts'
 import { commandError, lostError, UnroutableError } from '../errors.ts'
@@ -19,10 +20,17 @@ export interface PublisherObserver {
   channelLost(error: unknown): void
 }
 
+/** Shortest time between two channels that replace each other because queues refuse messages, in milliseconds. */
+const REPLACE_MS = 1000
+
 /**
  * Publishes with confirms, pipelined on one channel. At most `batchSize * maxConcurrentPublishes` messages are
  * unconfirmed at a time. Messages beyond that queue until their deadline, as they do while the broker is absent or blocks
  * publishing.
+ *
+ * After a queue has refused a message, the next ones are sent on a new channel: if the leader of a quorum queue is on a
+ * node that has just died, RabbitMQ 3 remembers that node for each channel that publishes to the queue for the first time,
+ * and refuses all messages of this channel until the node is back, although the queue has a new leader.
  */
 export class RabbitMQPublisher implements ChannelOwner {
   readonly #options: ResolvedRabbitMQOptions
@@ -31,7 +39,13 @@ export class RabbitMQPublisher implements ChannelOwner {
   readonly #window: number
   readonly #waiting: PublishCall[] = []
   readonly #returned = new ReturnedMessages()
+  #connection: AmqpConnection | undefined
   #channel: AmqpChannel | undefined
+  /** When the channel was opened, by `performance.now()`. */
+  #openedAt = 0
+  /** When a queue refused a message of this channel. */
+  #refusedAt: number | undefined
+  #isReplacing = false
   #channelError: Error | undefined
   #blockedReason: string | undefined
   #unconfirmed = 0
@@ -48,18 +62,16 @@ export class RabbitMQPublisher implements ChannelOwner {
   }
 
   async open(connection: AmqpConnection): Promise<void> {
-    const channel = await connection.createConfirmChannel()
-    channel.on('error', (error) => this.#onChannelError(error))
-    channel.on('return', (message) => this.#returned.add(message))
-    channel.on('close', () => this.#onClose(channel))
+    const channel = await this.#openChannel(connection)
     await this.#topology.declareForPublishing(channel)
-    this.#channelError = undefined
-    this.#channel = channel
-    this.#schedule()
+    this.#connection = connection
+    this.#use(channel)
   }
 
   closed(): void {
+    this.#connection = undefined
     this.#channel = undefined
+    this.#isReplacing = false
     this.#blockedReason = undefined
     this.#returned.clear()
   }
@@ -124,6 +136,50 @@ export class RabbitMQPublisher implements ChannelOwner {
     return 'RabbitMQ did not confirm in time'
   }
 
+  async #openChannel(connection: AmqpConnection): Promise<AmqpChannel> {
+    const channel = await connection.createConfirmChannel()
+    channel.on('error', (error) => this.#onChannelError(error))
+    channel.on('return', (message) => this.#returned.add(message))
+    channel.on('close', () => this.#onClose(channel))
+    return channel
+  }
+
+  #use(channel: AmqpChannel): void {
+    this.#channelError = undefined
+    this.#channel = channel
+    this.#openedAt = performance.now()
+    this.#refusedAt = undefined
+    this.#schedule()
+  }
+
+  /** Replaces the channel if it is time. @returns true while nothing may be sent. */
+  #replaces(old: AmqpChannel): boolean {
+    const now = performance.now()
+    if (this.#isReplacing) return true
+    if (this.#refusedAt === undefined || now - this.#openedAt < REPLACE_MS) return false
+    // Messages on two channels could overtake each other. Nobody waits for those that are older than the limit.
+    const isDrained = this.#unconfirmed === 0 || now - this.#refusedAt >= this.#options.publishTimeoutMs
+    if (isDrained) void this.#replace(old)
+    return true
+  }
+
+  async #replace(old: AmqpChannel): Promise<void> {
+    const connection = this.#connection
+    if (connection === undefined) return
+    this.#isReplacing = true
+    try {
+      const channel = await this.#openChannel(connection)
+      if (this.#channel === old) this.#use(channel)
+      void channelCloser(this.#channel === channel ? old : channel)()
+    } catch {
+      // The channel, if it is still open, serves until the next refusal.
+      this.#refusedAt = undefined
+    } finally {
+      this.#isReplacing = false
+      this.#schedule()
+    }
+  }
+
   #schedule(): void {
     if (this.#isScheduled || this.#waiting.length === 0) return
     this.#isScheduled = true
@@ -138,7 +194,7 @@ export class RabbitMQPublisher implements ChannelOwner {
     for (let room = this.#options.batchSize; room > 0; room -= 1) {
       const channel = this.#channel
       if (channel === undefined || this.#blockedReason !== undefined) return
-      if (this.#unconfirmed >= this.#window) return
+      if (this.#unconfirmed >= this.#window || this.#replaces(channel)) return
       const call = this.#nextCall()
       if (call === undefined) return
       this.#send(channel, call, call.take())
@@ -201,8 +257,9 @@ export class RabbitMQPublisher implements ChannelOwner {
   #failureOf({ content }: AmqpOutgoing, error: Error): MessageFailure {
     if (content.length > this.#maxMessageBytes) return { status: 'notStored', error: this.#tooLarge(content) }
     if (error.message === 'message nacked') {
+      this.#refusedAt ??= performance.now()
       const refusal = new MessageRefusedError(
-        'a queue refused the event (nack), perhaps because the queue is full',
+        'a queue refused the event (nack), perhaps because the queue is full, or has no leader at present',
         true,
       )
       // If several queues are bound, another one may have stored it.

@@ -1,7 +1,8 @@
 import { setTimeout as delay } from 'node:timers/promises'
-import { expect, it, onTestFinished } from 'vitest'
+import { beforeAll, expect, it } from 'vitest'
 import { PublishError, type RabbitMQEventBus } from '../../../src/index.ts'
 import { MessageRefusedError } from '../../../src/transport/index.ts'
+import type { Broker } from '../../brokers/broker.ts'
 import { launchRabbitMQCluster } from '../../brokers/rabbitmq-cluster.ts'
 import { OrderCreated, orderCreated } from '../../support/order-events.ts'
 import { type OrderedRun, orderFaults } from '../../support/order-judge.ts'
@@ -64,13 +65,19 @@ async function partitionedGroup(urls: readonly string[], lasting: string) {
   return { runs, publish, workers, isDone: () => distinct() === 20 * rounds }
 }
 
-it('continues to consume from a quorum queue and from partitions when the node it is connected to dies', async () => {
+let victim: Broker
+let other: Broker
+
+beforeAll(async () => {
   const nodes = await launchRabbitMQCluster(3)
-  onTestFinished(async () => {
-    await Promise.all(nodes.map((node) => node.dispose()))
-  })
-  const [, victim, other] = nodes
-  if (victim === undefined || other === undefined) throw new Error('the cluster is too small')
+  const [, second, third] = nodes
+  if (second === undefined || third === undefined) throw new Error('the cluster is too small')
+  victim = second
+  other = third
+  return () => Promise.all(nodes.map((node) => node.dispose()))
+})
+
+it('continues to consume from a quorum queue and from partitions when the node it is connected to dies', async () => {
   const bus = createBus({
     exchangeName: freshName(),
     rabbitmqUrl: [victim.url, other.url],
@@ -123,4 +130,27 @@ it('continues to consume from a quorum queue and from partitions when the node i
   await until('the dead letters', () => bus.getStats().messagesSentToDlq === 2, 25_000)
   expect(await bus.getDlqMessageCount()).toBe(2)
   expect((await bus.getQueueInfo()).messageCount).toBe(0)
+})
+
+it('publishes to a quorum queue whose leader dies, also on connections that publish to it for the first time', async () => {
+  const common = { exchangeName: freshName(), queueType: 'quorum', publishTimeoutMs: 20_000 } as const
+  const consumer = createBus({ ...common, rabbitmqUrl: [victim.url, other.url], reconnectDelayMs: 50 })
+  const handled = new Set<string>()
+  consumer.subscribe(OrderCreated, ({ aggregateId }) => {
+    handled.add(aggregateId)
+  })
+  await consume(consumer)
+  const publishers = Array.from({ length: 5 }, () => createBus({ ...common, rabbitmqUrl: other.url }))
+  await Promise.all(publishers.map((publisher) => publisher.connect()))
+
+  await victim.kill()
+  // Some of them publish before the queue has a new leader: the election takes about a tenth of a second.
+  const published = publishers.map(async (publisher, index) => {
+    await delay(20 * index)
+    await publishOnceElected(publisher, [orderCreated(`first-${index}`)])
+  })
+
+  await until('the events of all connections', () => handled.size === publishers.length, 25_000)
+  await Promise.all(published)
+  await victim.start()
 })
