@@ -23,6 +23,13 @@ const broker = async (...config: string[]) => {
   return launched
 }
 
+/** Removes a queue from the broker's records, whose process and consumers are not notified. */
+const removeRecordOf = (queue: string) => `
+  Name = rabbit_misc:r(<<"/">>, queue, <<"${queue}">>),
+  {ok, Queue} = rabbit_amqqueue:lookup(Name),
+  try rabbit_amqqueue:internal_delete(Name, <<"test">>)
+  catch _:_ -> rabbit_amqqueue:internal_delete(Queue, <<"test">>) end.`
+
 describe('while it runs', () => {
   it.each([
     { batchSize: 1, maxConcurrentPublishes: 1, sent: 1 },
@@ -137,6 +144,25 @@ describe('while it runs', () => {
     await bus.publish([orderCreated()])
     await until('the event', () => events.length === 1)
   })
+
+  it.each([1, 2])(
+    'recreates a queue that is deleted without a notice to its consumer (partitions: %i)',
+    async (partitions) => {
+      const server = await broker()
+      const exchangeName = freshName()
+      const bus = createBus({ rabbitmqUrl: server.url, exchangeName, partitions })
+      const notices = noticesOf(bus)
+      const events = recorder(bus)
+      await consume(bus)
+      const queue = partitions === 1 ? `${exchangeName}.default` : `${exchangeName}.default.partition-000`
+      await server.exec('rabbitmqctl', 'eval', removeRecordOf(queue))
+      await until('the notice', () => notices.some(({ type }) => type === 'topologyRestored'))
+      expect(notices[0]).toMatchObject({ type: 'eventsLost' })
+      const ids = Array.from({ length: 20 }, (_, index) => `Order-${index}`)
+      await bus.publish(ids.map((id) => orderCreated(id)))
+      await until('the events', () => events.length === ids.length)
+    },
+  )
 
   it('reports that it is not consuming while its queue has other arguments, and resumes afterwards', async () => {
     const exchangeName = freshName()

@@ -27,6 +27,7 @@ import type { ConsumptionParts, GroupConsumption } from './group-consumption.ts'
 import { RabbitMQGroupQueue } from './group-queue.ts'
 import { HeldMessages } from './held-messages.ts'
 import { PrefetchWindow, replacementOf } from './prefetch-window.ts'
+import { ReplacedConsumer } from './replaced-consumer.ts'
 import { SettledMessages } from './settled-messages.ts'
 import { StandstillWatch } from './standstill-watch.ts'
 import { SurplusMessages } from './surplus-messages.ts'
@@ -51,7 +52,9 @@ export class RabbitMQConsumption
   readonly #housekeeping = new IdleCounter()
   readonly #window: PrefetchWindow
   readonly #surplus = new SurplusMessages()
-  #isReplacing = false
+  readonly #replaced: ReplacedConsumer
+  /** Calls of `#consumeAgain` that have not ended. */
+  #consumingAgain = 0
   #lines: RabbitMQWaitingLines | undefined
   #channel: ConsumerChannel | undefined
   /** Counts the consumers on the broker, so that each gets a tag of its own. */
@@ -88,6 +91,19 @@ export class RabbitMQConsumption
       maxPrefetch: Math.min(prefetchCount, maxInFlight),
       maxBytes: maxInFlightBytes,
     })
+    this.#replaced = new ReplacedConsumer({
+      window: this.#window,
+      surplus: this.#surplus,
+      marks: this.#marks,
+      intake: parts.intake,
+      channel: () => (this.#isStopped ? undefined : this.#channel),
+      consumeFrom: (channel) => this.#consumeFrom(channel),
+      failed: (channel, error) => {
+        // A stop closes the channel, too.
+        if (this.#channel === channel) this.#connection.reopen(error)
+      },
+      runInBackground: (work) => this.#runInBackground(work),
+    })
     this.#watch = new StandstillWatch(heartbeatMs, (elapsedMs) => this.#onStandstill(elapsedMs))
   }
 
@@ -101,7 +117,7 @@ export class RabbitMQConsumption
       if (this.#connection.isOpen) throw error
     }
     await this.#queue.recorded
-    this.#checkTimer = setInterval(() => this.#runInBackground(this.#queue.check()), CHECK_MS).unref()
+    this.#checkTimer = setInterval(() => this.#runInBackground(this.#check()), CHECK_MS).unref()
   }
 
   updateBindings(): Promise<void> {
@@ -167,11 +183,11 @@ export class RabbitMQConsumption
     const { replacement } = this.#window
     if (this.#surplus.isOpen || (replacement === 'returning' && this.#arrivals.roomBytes === 0)) {
       const mark = isRedelivered(message) ? undefined : this.#marks.queueOf(message)
-      if (this.#surplus.add({ unacked, mark })) this.#replaceConsumer()
+      if (this.#surplus.add({ unacked, mark })) this.#replaced.replace()
       return
     }
     const isDue = replacement === 'full' ? this.#isFull(acks) : replacement === 'overlapping'
-    if (isDue && (this.#window.isWide || this.#window.isNarrow)) this.#replaceConsumer()
+    if (isDue && (this.#window.isWide || this.#window.isNarrow)) this.#replaced.replace()
     const work = this.#arrivals.add({ message, unacked, acks })
     if (work !== undefined) this.#runInBackground(work)
   }
@@ -198,7 +214,7 @@ export class RabbitMQConsumption
 
   settled(delivery: RabbitMQDelivery): void {
     this.#held.settle(delivery)
-    if (this.#window.replacement !== 'full' && this.#window.isNarrow) this.#replaceConsumer()
+    if (this.#window.replacement !== 'full' && this.#window.isNarrow) this.#replaced.replace()
   }
 
   writeMark(marked: MarkedMessage): Promise<void> {
@@ -274,62 +290,30 @@ export class RabbitMQConsumption
     await channel.consume({ queue, consumerTag: this.#consumerTag, prefetch: this.#window.prefetch })
   }
 
-  #replaceConsumer(): void {
-    const channel = this.#channel
-    if (channel === undefined || this.#isReplacing || this.#isStopped) return
-    this.#isReplacing = true
-    this.#runInBackground(
-      this.#consumeWithin(channel)
-        .catch((error: unknown) => {
-          // A stop closes the channel, too.
-          if (this.#channel === channel) this.#connection.reopen(error)
-        })
-        .finally(() => {
-          this.#isReplacing = false
-          // The new consumer may have got too much before this turn.
-          if (this.#surplus.isOpen) this.#replaceConsumer()
-        }),
-    )
-  }
-
-  /** Replaces the consumer by one whose messages fit. Returns those that do not to the queue. */
-  async #consumeWithin(channel: ConsumerChannel): Promise<void> {
-    if (this.#window.replacement === 'overlapping') return this.#consumeOverlapping(channel)
-    const isCurrent = () => this.#channel === channel && !this.#isStopped
-    // An acknowledgment would make the broker send a message to the consumer that is being cancelled.
-    if (this.#window.replacement === 'full') channel.acks.hold()
-    // From here on nothing arrives, so the messages that are returned come again in their order.
-    await channel.stopConsuming()
-    channel.acks.resume()
-    await this.#marks.writeReturned(this.#surplus.marks)
-    if (!isCurrent()) return
-    channel.acks.requeue(this.#surplus.take())
-    await this.#parts.intake.whenRoom()
-    if (!isCurrent()) return
-    this.#surplus.close()
-    this.#window.adjust()
-    await this.#consumeFrom(channel)
-  }
-
-  async #consumeOverlapping(channel: ConsumerChannel): Promise<void> {
-    const last = channel.consumerTag
-    this.#window.adjust()
-    await this.#consumeFrom(channel)
-    await channel.stopConsuming(last)
-  }
-
   /** True if all messages that the broker may send to the consumer have arrived. */
   #isFull(acks: RabbitMQAcks): boolean {
     return acks.countAfter(this.#tagBeforeConsumer) >= this.#window.prefetch
   }
 
+  /** Restores what is gone on the broker. It does not always cancel the consumer of a queue that is deleted. */
+  async #check(): Promise<void> {
+    const [channel, number] = [this.#channel, this.#consumerNumber]
+    const missing = await this.#queue.check()
+    if (missing.length === 0 || channel === undefined || this.#consumingAgain > 0 || this.#isStopped) return
+    const isSame = channel === this.#channel && number === this.#consumerNumber
+    if (isSame) await this.#consumeAgain(channel)
+  }
+
   async #consumeAgain(channel: ConsumerChannel): Promise<void> {
+    this.#consumingAgain += 1
     try {
       await this.#queue.declare(true)
       await this.#consumeFrom(channel)
       await this.#lines?.groupQueueLost()
     } catch (error) {
       if (this.#channel === channel) this.#connection.reopen(error)
+    } finally {
+      this.#consumingAgain -= 1
     }
   }
 

@@ -72,11 +72,16 @@ export class RabbitMQGroupQueue {
     return this.#nextUpdate
   }
 
-  /** Restores the exchanges and the bindings if they are gone: the broker does not notify a consumer of that. */
-  check(): Promise<void> {
+  /**
+   * Restores the exchanges and the bindings if they are gone: the broker does not notify a consumer of that.
+   * @returns the queues of the group that are gone. Then nothing is restored; {@link declare} does it.
+   */
+  check(): Promise<readonly string[]> {
     const { connection, topology, bindings, notify } = this.#parts
     return this.#mutex.runExclusive(async () => {
-      if (!connection.isOpen) return
+      if (!connection.isOpen) return []
+      const missing = await this.#missingQueues()
+      if (missing.length > 0) return missing
       const gone: string[] = []
       for (const exchange of topology.exchanges) {
         if (await this.#isAbsent((channel) => channel.checkExchange(exchange))) gone.push(exchange)
@@ -87,6 +92,7 @@ export class RabbitMQGroupQueue {
       })
       await this.#update()
       for (const exchange of gone) notify({ type: 'topologyRestored', what: `exchange ${exchange}` })
+      return []
     })
   }
 

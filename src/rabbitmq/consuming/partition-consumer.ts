@@ -38,8 +38,8 @@ export interface PartitionConsumerParts {
  */
 export class PartitionConsumer implements DeliveryOwner, ConsumerChannelObserver {
   readonly partition: number
+  readonly queue: string
   readonly replayExchange: string
-  readonly #queue: string
   readonly #consumerTag: string
   readonly #parts: PartitionConsumerParts
   readonly #arrivals: RabbitMQArrivals
@@ -60,7 +60,7 @@ export class PartitionConsumer implements DeliveryOwner, ConsumerChannelObserver
   ) {
     this.partition = target.partition
     this.replayExchange = parts.replayExchange
-    this.#queue = target.queue
+    this.queue = target.queue
     this.#consumerTag = target.consumerTag
     this.#parts = parts
     this.#arrivals = new RabbitMQArrivals({
@@ -98,7 +98,7 @@ export class PartitionConsumer implements DeliveryOwner, ConsumerChannelObserver
   /** Called again if the broker cancelled the consumer. */
   async consume(): Promise<void> {
     const { prefetch } = this.#parts
-    await this.#channel?.consume({ queue: this.#queue, consumerTag: this.#consumerTag, prefetch })
+    await this.#channel?.consume({ queue: this.queue, consumerTag: this.#consumerTag, prefetch })
   }
 
   /** Starts no further handler, waits for those that run, and passes the partition on. Never rejects. */

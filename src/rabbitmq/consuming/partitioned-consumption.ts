@@ -39,6 +39,8 @@ export class PartitionedConsumption implements GroupConsumption, ChannelOwner {
   readonly #consumers = new Map<number, PartitionConsumer>()
   /** The consumers that have only stood by so far. */
   readonly #standbys = new WeakSet<PartitionConsumer>()
+  /** The consumers whose queues were deleted, while these are declared again. */
+  readonly #consumingAgain = new Set<PartitionConsumer>()
   #amqp: AmqpConnection | undefined
   #known: Seats = []
   #roles: readonly PartitionRoles[] = []
@@ -86,7 +88,7 @@ export class PartitionedConsumption implements GroupConsumption, ChannelOwner {
       // If the connection is lost by now, the next one opens with all bindings.
       if (this.#connection.isOpen) throw error
     }
-    this.#every(CHECK_MS, () => this.#queue.check())
+    this.#every(CHECK_MS, () => this.#check())
     this.#every(LOOK_MS + LOOK_MS_PER_PARTITION * partitions, () => this.#look())
   }
 
@@ -210,13 +212,29 @@ export class PartitionedConsumption implements GroupConsumption, ChannelOwner {
     if (this.#consumers.get(consumer.partition) === consumer) this.#consumers.delete(consumer.partition)
   }
 
+  /** Restores what is gone on the broker. It does not always cancel the consumer of a queue that is deleted. */
+  async #check(): Promise<void> {
+    const consumers = [...this.#consumers.values()]
+    const missing = await this.#queue.check()
+    const lost = consumers.find(
+      (consumer) => missing.includes(consumer.queue) && this.#consumers.get(consumer.partition) === consumer,
+    )
+    // The tag of the lost consumer is still in use on its channel.
+    if (lost !== undefined && this.#consumingAgain.size === 0 && !this.#isStopped) {
+      this.#connection.reopen(new Error(`the queue ${lost.queue} is gone`))
+    }
+  }
+
   async #consumeAgain(consumer: PartitionConsumer): Promise<void> {
+    this.#consumingAgain.add(consumer)
     try {
       await this.#queue.declare(true)
       await consumer.consume()
       await consumer.lines?.groupQueueLost()
     } catch (error) {
       if (!consumer.isLeaving) this.#connection.reopen(error)
+    } finally {
+      this.#consumingAgain.delete(consumer)
     }
   }
 
