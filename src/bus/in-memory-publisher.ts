@@ -22,6 +22,9 @@ const NONE_FAILED: ReadonlyMap<number, Error> = new Map()
 /** Events of one call that are checked without a pause. */
 const CHECKED_AT_ONCE = 1000
 
+/** Publishes on the call stack, each from a handler of the one before. */
+const MAX_DEPTH = 32
+
 export interface InMemoryPublisherParts {
   readonly target: MessagingTarget
   readonly handlers: HandlerRegistry
@@ -58,6 +61,8 @@ export class InMemoryPublisher {
   readonly #slices = new TurnSlices()
   readonly #running = new IdleCounter()
   readonly #calls = new AgeList()
+  /** Publishes on the call stack. */
+  #depth = 0
 
   constructor(parts: InMemoryPublisherParts) {
     this.#parts = parts
@@ -92,25 +97,37 @@ export class InMemoryPublisher {
    */
   publish(events: readonly DomainEvent[], cause: Cause | undefined): Promise<void> {
     this.#running.start()
-    const turn = cause === undefined ? this.#slices.enter() : undefined
-    return turn === undefined ? this.#publish(events, cause) : this.#publishAfter(turn, events)
+    const turn = cause === undefined ? this.#slices.enter() : this.#emptyStack()
+    return turn === undefined ? this.#publish(events, cause) : this.#publishAfter(turn, events, cause)
   }
 
-  async #publishAfter(turn: Promise<void>, events: readonly DomainEvent[]): Promise<void> {
+  async #publishAfter(
+    turn: Promise<void>,
+    events: readonly DomainEvent[],
+    cause: Cause | undefined,
+  ): Promise<void> {
     await turn
-    await this.#publish(events, undefined)
+    await this.#publish(events, cause)
+  }
+
+  /** @returns a promise if handlers have published from within handlers so often that the call stack would overflow. */
+  #emptyStack(): Promise<void> | undefined {
+    return this.#depth < MAX_DEPTH ? undefined : Promise.resolve()
   }
 
   /** Awaits nothing if the handlers are synchronous and succeed. */
   #publish(events: readonly DomainEvent[], cause: Cause | undefined): Promise<void> {
     const call = new Call(events)
     this.#calls.add(call)
+    this.#depth += 1
     try {
       const pending = this.#start(call, cause)
       if (pending !== undefined) return this.#endAfter(call, pending)
     } catch (thrown) {
       this.#end(call)
       return Promise.reject(thrown)
+    } finally {
+      this.#depth -= 1
     }
     this.#end(call)
     return Promise.resolve()

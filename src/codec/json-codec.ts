@@ -1,6 +1,7 @@
 import { ConfigError, describeValue } from '../errors.ts'
 import { isWireEnvelopeKey, sourceOf } from '../events/domain-event.ts'
-import type { DomainEvent } from '../events/index.ts'
+import { type DomainEvent, EventValidationError } from '../events/index.ts'
+import { DecodeError } from './decode-error.ts'
 import {
   type EncodedEvent,
   type EncodedMessage,
@@ -97,7 +98,12 @@ export class JsonCodec implements EventCodec {
     const wire: Record<string, unknown> = {}
     for (const [key, value] of Object.entries(event.toJSON())) {
       if (isWireEnvelopeKey(key)) wire[key] = value
-      else wire[toSnakeCase(key)] = renameKeys(value, toSnakeCase)
+      else
+        wire[snakeName(event, key, key)] = renameKeys(
+          value,
+          (name, path) => snakeName(event, name, path),
+          key,
+        )
     }
     return JSON.stringify(wire)
   }
@@ -105,11 +111,10 @@ export class JsonCodec implements EventCodec {
   #payload(fields: JsonObject): JsonObject {
     const payload: Record<string, unknown> = {}
     for (const key of Object.keys(fields)) {
-      if (isWireEnvelopeKey(key)) continue
-      if (this.#isSnakeCase) payload[toCamelCase(key)] = renameKeys(fields[key], toCamelCase)
-      else payload[key] = fields[key]
+      if (!isWireEnvelopeKey(key)) payload[key] = fields[key]
     }
-    return payload
+    // The renamed form of an object is an object.
+    return this.#isSnakeCase ? (renameKeys(payload, toCamelCase) as JsonObject) : payload
   }
 }
 
@@ -128,17 +133,37 @@ function exactTime({ occurred_at: time }: JsonObject): string | undefined {
   return typeof time === 'string' && time.length > TIME_LENGTH ? time : undefined
 }
 
-function renameKeys(value: unknown, rename: (key: string) => string): unknown {
-  if (Array.isArray(value)) return value.map((item) => renameKeys(item, rename))
+/** @throws DecodeError if two fields of an object get the same name. */
+function renameKeys(value: unknown, rename: (key: string, path: string) => string, path = ''): unknown {
+  if (Array.isArray(value)) return value.map((item, index) => renameKeys(item, rename, `${path}[${index}]`))
   if (!isPlainObject(value)) return value
-  return Object.fromEntries(
-    Object.entries(value).map(([key, item]) => [rename(key), renameKeys(item, rename)]),
-  )
+  const renamed: Record<string, unknown> = {}
+  for (const [key, item] of Object.entries(value)) {
+    const at = path === '' ? key : `${path}.${key}`
+    const name = rename(key, at)
+    if (Object.hasOwn(renamed, name)) throw sameName(name)
+    renamed[name] = renameKeys(item, rename, at)
+  }
+  return renamed
+}
+
+function sameName(name: string): DecodeError {
+  const text = `Two fields of one object have the same name in camelCase: ${describeValue(name)}.`
+  return new DecodeError('not_an_event', text)
 }
 
 /** False for raw JSON (the digits of a bigint), which has no prototype, and for class instances: both are kept as they are. */
 function isPlainObject(value: unknown): value is object {
   return typeof value === 'object' && value !== null && Object.getPrototypeOf(value) === Object.prototype
+}
+
+/** @throws EventValidationError if a consumer would read the field under another name. */
+function snakeName(event: DomainEvent, key: string, path: string): string {
+  const name = toSnakeCase(key)
+  const read = toCamelCase(name)
+  if (read === key) return name
+  const rule = `is read as ${read} by consumers with payloadKeys 'snake_case'; declare it in camelCase`
+  throw new EventValidationError(event.eventType, [{ path, rule }])
 }
 
 function toSnakeCase(key: string): string {

@@ -37,7 +37,7 @@ export class FieldReader {
     const value = this.#fields[name]
     if (value === undefined || value === null) return undefined
     if (typeof value === 'string' && value !== '') {
-      if (value.length <= maxLength) return value
+      if (value.length <= maxLength) return wellFormed(name, value)
       throw new DecodeError('too_large', `The field "${name}" has more than ${maxLength} characters.`)
     }
     throw new DecodeError('not_an_event', `The field "${name}" must be a non-empty string.`)
@@ -65,6 +65,12 @@ export class FieldReader {
     if (typeof value === 'object' && !Array.isArray(value)) return value as JsonObject
     throw new DecodeError('not_an_event', `The field "${name}" must be an object.`)
   }
+}
+
+/** @throws DecodeError for half of a surrogate pair, which only an escape in JSON can contain. */
+function wellFormed(name: string, value: string): string {
+  if (value.isWellFormed()) return value
+  throw new DecodeError('not_an_event', `The field "${name}" has half of a surrogate pair.`)
 }
 
 /** Lengths of parts of a time: up to the hour, up to the point, with milliseconds. */

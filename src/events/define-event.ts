@@ -11,7 +11,7 @@ import {
   takesEventInit,
   writtenFormOf,
 } from './domain-event.ts'
-import { buildEnvelope, type EnvelopeInput, type EventKind } from './envelope.ts'
+import { buildEnvelope, type EnvelopeInput, type EventKind, textFault } from './envelope.ts'
 import { EventValidationError } from './errors.ts'
 import type {
   DefinedEventClass,
@@ -224,6 +224,10 @@ function payloadOf(kind: EventKind, input: unknown): EventPayload {
   const payload: Record<string, unknown> = {}
   // Object.entries would be a fifth of the cost of an event.
   for (const key of Object.keys(given)) {
+    // An assignment to this name would set the prototype of the payload.
+    if (key === '__proto__') {
+      throw new EventValidationError(kind.eventType, [{ path: key, rule: 'is not an allowed name' }])
+    }
     if (!isEnvelopeKey(key)) payload[key] = given[key]
     else if (key === 'eventType' || key === 'aggregateType' || key === 'eventVersion') {
       throw new EventValidationError(kind.eventType, [{ path: key, rule: 'is fixed by the event class' }])
@@ -235,9 +239,8 @@ function payloadOf(kind: EventKind, input: unknown): EventPayload {
 function checkDefinition(definition: AnyDefinition, schema: unknown): void {
   for (const name of ['type', 'aggregateType'] as const) {
     const value = definition[name]
-    if (typeof value !== 'string' || value === '') {
-      throw new TypeError(`defineEvent: ${name} must be a non-empty string, got ${describeValue(value)}.`)
-    }
+    const rule = textFault(value)
+    if (rule !== undefined) throw new TypeError(`defineEvent: ${name} ${rule}.`)
   }
   checkAliases(definition, 'type', 'typeAliases')
   checkAliases(definition, 'aggregateType', 'aggregateTypeAliases')

@@ -84,6 +84,7 @@ export function instantiate<E extends DomainEvent>(eventClass: EventConstructor<
 // `never` lets every event constructor match, whatever payload it takes.
 type EventConstructor<E extends DomainEvent> = abstract new (input: never) => E
 
+let isOwnEvent: (value: object) => value is DomainEvent
 let readSource: (event: DomainEvent) => EventSource | undefined
 let writeSource: (event: DomainEvent, source: EventSource) => void
 let readWritten: (event: DomainEvent) => WrittenForm
@@ -99,8 +100,9 @@ let tenantCopy: (event: DomainEvent, tenantId: string) => DomainEvent
 export abstract class DomainEvent implements EventEnvelope {
   static {
     markCopy(DomainEvent.prototype)
+    isOwnEvent = (value): value is DomainEvent => #written in value
     readSource = (event) => {
-      if (!(event instanceof DomainEvent)) throw notAnEvent('A codec encodes events', event)
+      if (!isEvent(event)) throw notAnEvent('A codec encodes events', event)
       return event.#source
     }
     writeSource = (event, source) => {
@@ -317,15 +319,25 @@ export function writtenFormOf(event: DomainEvent): WrittenForm {
   return readWritten(event)
 }
 
-/** The error for a value that is not an event. It names the cause if another copy of the package made it. */
+/** True for an event. A proxy of an event is none: it lacks the private fields, although `instanceof` accepts it. */
+export function isEvent(value: unknown): value is DomainEvent {
+  return typeof value === 'object' && value !== null && isOwnEvent(value)
+}
+
+/**
+ * The error for a value that is not an event. It names the cause if another copy of the package made it, or if it is a
+ * proxy of an event.
+ */
 export function notAnEvent(expected: string, value: unknown): TypeError {
-  return new TypeError(
-    [`${expected}, got ${describeValue(value)}.`, otherCopyFault(value) ?? []].flat().join(' '),
-  )
+  const hint =
+    value instanceof DomainEvent
+      ? 'It is a proxy of an event, or inherits from one. Pass the event itself.'
+      : otherCopyFault(value)
+  return new TypeError([`${expected}, got ${describeValue(value)}.`, hint ?? []].flat().join(' '))
 }
 
 /** @throws TypeError if the value is not an event. */
 export function assertEvent(value: unknown): asserts value is DomainEvent {
-  if (value instanceof DomainEvent) return
+  if (isEvent(value)) return
   throw notAnEvent('publish takes an array of events (instances of a class created with defineEvent)', value)
 }

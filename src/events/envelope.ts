@@ -175,10 +175,15 @@ function optionalTextFault(value: unknown): string | undefined {
   return value === undefined ? undefined : textFault(value)
 }
 
-function textFault(value: unknown): string | undefined {
-  return typeof value === 'string' && value !== ''
+/** @returns the rule that an id or a name breaks, or undefined. */
+export function textFault(value: unknown): string | undefined {
+  if (typeof value !== 'string' || value === '') {
+    return `must be a non-empty string, got ${describeValue(value)}`
+  }
+  // UTF-8 cannot represent half of a pair: keys, headers and columns would have U+FFFD, the same for all of them.
+  return value.isWellFormed()
     ? undefined
-    : `must be a non-empty string, got ${describeValue(value)}`
+    : `must have no halves of surrogate pairs, got ${describeValue(value)}`
 }
 
 function dateFault(value: unknown): string | undefined {

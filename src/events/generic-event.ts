@@ -10,6 +10,7 @@ import {
   buildEnvelope,
   type EnvelopeInput,
   objectFault,
+  textFault,
   versionFault,
 } from './envelope.ts'
 import { EventValidationError } from './errors.ts'
@@ -43,8 +44,8 @@ export class GenericEvent extends DomainEvent {
       super(envelope, data, data['data'] as EventPayload)
     } else {
       for (const path of ['eventType', 'aggregateType'] as const) {
-        if (typeof input[path] === 'string' && input[path] !== '') continue
-        throw new EventValidationError('GenericEvent', [{ path, rule: 'must be a non-empty string' }])
+        const rule = textFault(input[path])
+        if (rule !== undefined) throw new EventValidationError('GenericEvent', [{ path, rule }])
       }
       const { eventType, aggregateType, eventVersion = 1, data } = input
       const rule = versionFault(eventVersion)

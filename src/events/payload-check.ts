@@ -105,8 +105,12 @@ function decode(eventType: string, payload: EventPayload): EventPayload {
 export function runSchema(eventType: string, schema: StandardSchemaV1, payload: EventPayload): EventPayload {
   const result = schema['~standard'].validate(payload)
   if (result instanceof Promise) {
+    // zod runs a schema again asynchronously if a function in it throws.
     result.catch(() => undefined)
-    throw new TypeError(`The schema of ${eventType} is asynchronous; events need a synchronous schema.`)
+    throw new TypeError(
+      `The schema of ${eventType} is asynchronous, or a function in it throws an error; events need a synchronous ` +
+        'schema whose functions report problems as issues.',
+    )
   }
   if (result.issues !== undefined) {
     throw new EventValidationError(eventType, result.issues.map(toIssue))

@@ -1,3 +1,4 @@
+import { types } from 'node:util'
 import { ConfigError, describeValue } from '../errors.ts'
 import type { DomainEvent, EventClass } from '../events/index.ts'
 import { escapeControls } from '../observability/readable.ts'
@@ -173,6 +174,7 @@ interface Callable extends Pick<HandlerEntry, 'invoke' | 'accepts'> {
 
 function readCallable(handler: unknown): Callable {
   if (typeof handler === 'function') {
+    refuseGenerator(handler)
     // The compiler has checked that the function takes events.
     const invoke = handler as HandlerEntry['invoke']
     const ownName = handler.name === '' ? 'anonymous' : handler.name
@@ -186,6 +188,7 @@ function readCallable(handler: unknown): Callable {
   ) {
     // `handle` is read at each call, so that a replaced or spied method takes effect.
     const target = handler as HandlerObject
+    refuseGenerator(target.handle)
     const ownName = handler.constructor?.name ?? 'Object'
     return {
       invoke: (event, context) => target.handle(event, context),
@@ -199,6 +202,14 @@ function readCallable(handler: unknown): Callable {
   }
   throw new TypeError(
     `A handler must be a function or an object with a handle(event) method, got ${describeValue(handler)}.`,
+  )
+}
+
+/** @throws TypeError for a generator function: a call does not run its body, so each event would count as handled. */
+export function refuseGenerator(handler: unknown): void {
+  if (!types.isGeneratorFunction(handler)) return
+  throw new TypeError(
+    'A handler must not be a generator function (function*): calling it does not run its body.',
   )
 }
 

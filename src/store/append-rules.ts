@@ -1,7 +1,7 @@
 import { refuseLongNames } from '../codec/publish-limits.ts'
 import { describeValue } from '../errors.ts'
-import { notAnEvent } from '../events/domain-event.ts'
-import { DomainEvent } from '../events/index.ts'
+import { isEvent, notAnEvent } from '../events/domain-event.ts'
+import type { DomainEvent } from '../events/index.ts'
 import { type AppendRefusal, decideAppend, type KnownEvent, type StreamState } from './append-decision.ts'
 import {
   DuplicateEventError,
@@ -98,7 +98,7 @@ export function checkAppend({ events, expectedVersion, ...stream }: AppendReques
   }
   const ids = new Set<string>()
   for (const event of events) {
-    if (!(event instanceof DomainEvent)) {
+    if (!isEvent(event)) {
       throw notAnEvent('appendEvents takes an array of events', event)
     }
     if (event.aggregateId !== stream.aggregateId || event.aggregateType !== stream.aggregateType) {

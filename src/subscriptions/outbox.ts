@@ -1,7 +1,7 @@
 import { ConfigError, describeValue } from '../errors.ts'
 import { currentCause } from '../events/causation.ts'
-import { notAnEvent, withCauseUnlessSet } from '../events/domain-event.ts'
-import { DomainEvent } from '../events/index.ts'
+import { isEvent, notAnEvent, withCauseUnlessSet } from '../events/domain-event.ts'
+import type { DomainEvent } from '../events/index.ts'
 import type { EventFeed, FeedFilter } from '../store/index.ts'
 import type { CheckpointStore } from './checkpoint-store.ts'
 import type { Lease, LeaseStore } from './lease-store.ts'
@@ -100,7 +100,7 @@ export function outgoingEvents(events: readonly DomainEvent[]): readonly DomainE
     throw new TypeError(`outbox.add takes an array of events, got ${describeValue(events)}.`)
   }
   for (const event of events) {
-    if (!(event instanceof DomainEvent)) throw notAnEvent('outbox.add takes an array of events', event)
+    if (!isEvent(event)) throw notAnEvent('outbox.add takes an array of events', event)
   }
   const cause = currentCause()
   return cause === undefined ? events : events.map((event) => withCauseUnlessSet(event, cause))

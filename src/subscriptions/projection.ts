@@ -1,7 +1,13 @@
 import { describeValue } from '../errors.ts'
+import { assertEventClass } from '../events/event-registry.ts'
 import { type DomainEvent, type EventClass, EventRegistry } from '../events/index.ts'
 import type { EventHandler, HandlerContext } from '../handling/event-handler.ts'
-import type { HandlerEntry, PauseListener } from '../handling/handler-entry.ts'
+import {
+  declaredClasses,
+  type HandlerEntry,
+  type PauseListener,
+  refuseGenerator,
+} from '../handling/handler-entry.ts'
 import type { GivenPolicy } from '../handling/handler-policy.ts'
 import { HandlerRegistry } from '../handling/handler-registry.ts'
 import type { HandlerBinding } from './handler-binding.ts'
@@ -166,7 +172,11 @@ function register(registry: HandlerRegistry, subscriber: object, name: string): 
 function batchConsumer(name: string, subscriber: object) {
   // The caller has checked handleBatch. The events are of the classes that it declares, or it handles all.
   const target = subscriber as BatchProjection
-  const eventClasses = target.subscribedTo?.()
+  const eventClasses = target.subscribedTo === undefined ? undefined : declaredClasses(target)
+  if (eventClasses?.length === 0)
+    throw new TypeError('At least one event class is required, got an empty array.')
+  for (const eventClass of eventClasses ?? []) assertEventClass(eventClass)
+  refuseGenerator(target.handleBatch)
   return {
     isBatch: true,
     eventClasses: eventClasses ?? [],

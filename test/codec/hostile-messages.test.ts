@@ -124,10 +124,12 @@ describe('a field of the envelope', () => {
     ['event_version', '1'],
     ['aggregate_version', 1.5],
     ['tenant_id', 7],
+    ['aggregate_id', 'Order-\ud800'],
+    ['actor_id', '\udc00'],
     ['correlation_id', false],
     ['metadata', 'text'],
     ['metadata', []],
-  ])('%s of the wrong type is refused: %j', (field, value) => {
+  ])('%s that no event can have is refused: %j', (field, value) => {
     expectRefusal({ body: bodyWith({ [field]: value }) }, 'not_an_event')
   })
 })

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { z } from 'zod'
-import { defineEvent, type EventClass, GenericEvent, JsonCodec } from '../../src/index.ts'
+import { DecodeError, defineEvent, type EventClass, GenericEvent, JsonCodec } from '../../src/index.ts'
 import { OrderCreated } from '../support/order-events.ts'
 import { captured } from '../wire/captured.ts'
 import { classForPython, TypesShown } from './python-events.ts'
@@ -250,6 +250,39 @@ describe("payloadKeys: 'snake_case'", () => {
     const decoded = snake.decode(snake.encode(event), lookup(OrderPlaced))
 
     expect({ ...decoded }).toEqual({ ...event })
+  })
+
+  it.each([
+    ['order_id', { order_id: 1 }, 'orderId'],
+    ['lines[0].unit_price', { lines: [{ unitPrice: 1, unit_price: 2 }] }, 'unitPrice'],
+    ['_id', { _id: 1 }, 'Id'],
+  ])('refuses %s, which consumers would read under another name', (path, payload, read) => {
+    const Noted = defineEvent<Record<string, unknown>>()({ type: 'Noted', aggregateType: 'Note' })
+    const generic = { eventType: 'Noted', aggregateType: 'Note', aggregateId: 'Note-1', data: payload }
+
+    for (const event of [new Noted({ aggregateId: 'Note-1', ...payload }), new GenericEvent(generic)]) {
+      expect(() => snake.encode(event)).toThrow(
+        `Noted is not valid: ${path}: is read as ${read} by consumers`,
+      )
+    }
+  })
+
+  it('refuses a message with two spellings of one field', () => {
+    const { body } = new JsonCodec().encode(
+      new GenericEvent({
+        eventType: 'Noted',
+        aggregateType: 'Note',
+        aggregateId: 'Note-1',
+        data: { a: { unitPrice: 1, unit_price: 2 } },
+      }),
+    )
+
+    expect(() => snake.decode({ headers: {}, body }, () => undefined)).toThrow(
+      new DecodeError(
+        'not_an_event',
+        'Two fields of one object have the same name in camelCase: "unitPrice".',
+      ),
+    )
   })
 
   it('reads a captured message into camelCase', () => {

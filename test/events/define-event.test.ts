@@ -172,6 +172,15 @@ describe('a schema', () => {
     expect(() => new Async({ aggregateId: '1', name: 'Ada' })).toThrow(/synchronous schema/i)
   })
 
+  it('with a function that throws is refused with an error that says so', () => {
+    const parsed = z.string().transform((text): unknown => JSON.parse(text))
+    const Throwing = defineEvent({ ...definition, schema: z.object({ parsed }) })
+
+    expect(() => new Throwing({ aggregateId: '1', parsed: 'no JSON' })).toThrow(
+      /asynchronous, or a function in it throws an error/,
+    )
+  })
+
   it('never shows a whole payload when it fails', () => {
     const secret = 'x'.repeat(5_000)
     const Placed = libraries.valibot
@@ -186,6 +195,10 @@ describe('a schema', () => {
 describe('a definition', () => {
   it.each([
     [{ type: '', aggregateType: 'Order' }, 'defineEvent: type must be a non-empty string, got "".'],
+    [
+      { type: 'Paid\ud800', aggregateType: 'Order' },
+      'defineEvent: type must have no halves of surrogate pairs, got "Paid\\ud800".',
+    ],
     [{ type: 'Paid', aggregateType: 5 }, 'defineEvent: aggregateType must be a non-empty string, got 5.'],
     [
       { type: 'Paid', aggregateType: 'Order', schemaVersion: 0 },
@@ -232,6 +245,17 @@ describe('a payload field', () => {
       expect(() => new Colliding({ aggregateId: '1' })).toThrow(`Colliding is not valid: ${name}: `)
     },
   )
+
+  it.each([
+    ['with', defineEvent({ type: 'Granted', aggregateType: 'Test', schema: z.object({ role: z.any() }) })],
+    ['without', defineEvent<{ role?: unknown }>()({ type: 'Granted', aggregateType: 'Test' })],
+  ])('cannot be given through the prototype, %s a schema', (_name, Granted) => {
+    const hostile: object = JSON.parse('{"__proto__":{"role":"admin"}}')
+
+    expect(() => new Granted({ aggregateId: '1', role: undefined, ...hostile })).toThrow(
+      'Granted is not valid: __proto__: is not an allowed name',
+    )
+  })
 
   it('cannot replace a field that the class fixes', () => {
     const input = { aggregateId: '1', customerId, eventType: 'Other' }

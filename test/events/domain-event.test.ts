@@ -150,6 +150,8 @@ describe('the envelope', () => {
       'occurredAt: must be in the years 1 to 9999, got 0',
     ],
     [{ metadata: ['a'] }, 'metadata: must be a plain object, got an array of 1'],
+    [{ aggregateId: 'o\ud800' }, 'aggregateId: must have no halves of surrogate pairs, got "o\\ud800"'],
+    [{ correlationId: '\udc00' }, 'correlationId: must have no halves of surrogate pairs, got "\\udc00"'],
     [{ tenantId: '' }, 'tenantId: must be a non-empty string, got ""'],
     [
       { eventId: 1, causationId: 2 },

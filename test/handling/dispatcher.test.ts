@@ -142,6 +142,17 @@ describe('a handler', () => {
   })
 
   it.each([
+    ['a function', function* () {}],
+    ['an asynchronous function', async function* () {}],
+    ['a method', { *handle() {} }],
+  ])('that is a generator is refused, because a call would not run it: %s', (_what, handler) => {
+    const bus = new InMemoryEventBus()
+
+    expect(() => bus.subscribe(OrderCreated, handler)).toThrow(/must not be a generator function/)
+    expect(() => bus.subscribeToAllEvents(handler)).toThrow(/must not be a generator function/)
+  })
+
+  it.each([
     [{}, 'got an object'],
     [() => undefined, 'got a function'],
     [{ subscribedTo: () => [] }, 'At least one event class is required'],

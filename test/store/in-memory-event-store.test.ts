@@ -116,6 +116,10 @@ it('refuses an invalid expected version, and a value that is not an event', asyn
   await expect(store.appendEvents({ ...stream, events, expectedVersion: 0 })).rejects.toThrow(
     'appendEvents takes an array of events',
   )
+  const proxies = [new Proxy(orderCreated(), {})]
+  await expect(store.appendEvents({ ...stream, events: proxies, expectedVersion: 0 })).rejects.toThrow(
+    'It is a proxy of an event',
+  )
 })
 
 it('keeps the latest snapshot of an aggregate, as a copy', async () => {

@@ -496,6 +496,21 @@ describe('subscribe', () => {
     expect(() => manager.subscribe(JSON.parse('{ "name": "x" }'))).toThrow(TypeError)
   })
 
+  it.each([
+    [
+      { subscribedTo: async () => [] },
+      /subscribedTo\(\) must return an array of event classes, got an instance of Promise/,
+    ],
+    [{ subscribedTo: () => ['OrderCreated'] }, /An event class created with defineEvent is required/],
+    [{ subscribedTo: () => [] }, /At least one event class is required/],
+    [{ *handleBatch() {} }, /must not be a generator function/],
+  ])('refuses a wrong batch projection: %o', (members, message) => {
+    const manager = new SubscriptionScene().manager()
+    const projection = { name: 'orders', handleBatch: () => undefined, ...members }
+
+    expect(() => manager.subscribe(projection as never)).toThrow(message)
+  })
+
   it('lists every wrong option', () => {
     const manager = new SubscriptionScene().manager()
     const options = { startFrom: -1, batchSize: 0, maxRetries: -1, checkpointEveryMs: 0, eventClasses: [] }
