@@ -157,7 +157,8 @@ describe('while it runs', () => {
       const queue = partitions === 1 ? `${exchangeName}.default` : `${exchangeName}.default.partition-000`
       await server.exec('rabbitmqctl', 'eval', removeRecordOf(queue))
       await until('the notice', () => notices.some(({ type }) => type === 'topologyRestored'))
-      expect(notices[0]).toMatchObject({ type: 'eventsLost' })
+      // RabbitMQ 4 closes the connection as soon as the queue is declared again.
+      expect(notices.map(({ type }) => type)).toContain('eventsLost')
       const ids = Array.from({ length: 20 }, (_, index) => `Order-${index}`)
       await bus.publish(ids.map((id) => orderCreated(id)))
       await until('the events', () => events.length === ids.length)

@@ -24,9 +24,12 @@ it.each([
     const last = orderCreated('last')
     await createBus(group).publish([last])
     await until('a later event', () => seen.some(({ eventId }) => eventId === last.eventId))
+    const left = createBus(group)
+    // Another partition may be passed on later than that of the last event.
+    await until('the events that come again', async () => (await left.getQueueInfo()).messageCount === 0)
     await bus.shutdown()
     // The broker has returned what it did not count as acknowledged.
-    expect((await createBus(group).getQueueInfo()).messageCount).toBe(0)
+    expect((await left.getQueueInfo()).messageCount).toBe(0)
     expect(seen.map(({ eventId }) => eventId).toSorted()).toEqual(
       [...events, last].map(({ eventId }) => eventId).toSorted(),
     )

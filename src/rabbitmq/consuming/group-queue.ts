@@ -38,6 +38,8 @@ export class RabbitMQGroupQueue {
   readonly #mutex = new Mutex()
   #nextUpdate: Promise<void> | undefined
   #recorded: Promise<void> = Promise.resolve()
+  /** Deleted queues whose loss is not reported yet: the connection can break after they were declared again. */
+  readonly #lost = new Set<string>()
 
   constructor(parts: GroupQueueParts) {
     this.#parts = parts
@@ -111,6 +113,8 @@ export class RabbitMQGroupQueue {
     const { connection, topology, bindings, options } = this.#parts
     const missing = (await this.#mayHaveLost(isKnown)) ? await this.#missingQueues() : []
     const outOfOrder = firstGap(topology.queues, missing)
+    // A worker that starts may find a group of which another one has declared only the first queues before it died.
+    if (isKnown || outOfOrder !== undefined) for (const queue of missing) this.#lost.add(queue)
     const [otherConsumers] = await Promise.all([
       connection.withChannel(async (channel) => {
         const consumers = await topology.declareForConsuming(channel)
@@ -124,8 +128,10 @@ export class RabbitMQGroupQueue {
     // Of a group with partitions, only one worker declares at a time. Others do not wait for the records before they consume.
     if (options.isPartitioned) await write()
     else this.#recorded = this.#mutex.runExclusive(write)
-    // A worker that starts may find a group of which another one has declared only the first queues before it died.
-    if (isKnown || outOfOrder !== undefined) for (const queue of missing) this.#reportLoss(queue)
+    for (const queue of this.#lost) {
+      this.#lost.delete(queue)
+      this.#reportLoss(queue)
+    }
   }
 
   /** A worker that starts looks for lost queues only if the group has partitions, and was declared before. */
