@@ -307,7 +307,7 @@ export class RabbitMQConsumption
   async #consumeAgain(channel: ConsumerChannel): Promise<void> {
     this.#consumingAgain += 1
     try {
-      await this.#queue.declare(true)
+      await this.#queue.declareAgain()
       await this.#consumeFrom(channel)
       await this.#lines?.groupQueueLost()
     } catch (error) {

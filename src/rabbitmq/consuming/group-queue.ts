@@ -1,5 +1,5 @@
 import { Mutex } from '../../kit/mutex.ts'
-import { settledWithin } from '../../kit/time.ts'
+import { settledWithin, sleep } from '../../kit/time.ts'
 import type { BusNotice } from '../../transport/notices.ts'
 import type { RabbitMQConnection, WithChannel } from '../client/connection.ts'
 import { withDeclarationLock } from '../client/declaration-lock.ts'
@@ -23,6 +23,11 @@ export interface GroupQueueParts {
 
 /** How long the start of a consumer waits for its records to be written, in milliseconds. */
 const RECORD_TIMEOUT_MS = 1000
+
+/** How long the broker may take to remove a queue whose consumers it has cancelled, in milliseconds. */
+const REMOVAL_MS = 1000
+/** Time between two looks for a queue that is being removed, in milliseconds. */
+const LOOK_MS = 50
 
 /** What happened while the exchange distributed the events to the other queues. */
 const MOVED =
@@ -57,6 +62,16 @@ export class RabbitMQGroupQueue {
       const withChannel: WithChannel = (work) => connection.withChannel(work)
       return withDeclarationLock(withChannel, options.names.lockQueue, () => this.#declare(isKnown))
     })
+  }
+
+  /**
+   * Declares the queues after the broker has cancelled a consumer. RabbitMQ 4 does so shortly before it removes the record
+   * of a quorum queue; the queue would not seem to be deleted.
+   */
+  async declareAgain(): Promise<void> {
+    const deadline = performance.now() + REMOVAL_MS
+    while (performance.now() < deadline && (await this.#missingQueues()).length === 0) await sleep(LOOK_MS)
+    await this.declare(true)
   }
 
   /** Resolves when the records of the last declaration are written, or could not be written in time. */

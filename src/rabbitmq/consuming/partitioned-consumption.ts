@@ -228,7 +228,7 @@ export class PartitionedConsumption implements GroupConsumption, ChannelOwner {
   async #consumeAgain(consumer: PartitionConsumer): Promise<void> {
     this.#consumingAgain.add(consumer)
     try {
-      await this.#queue.declare(true)
+      await this.#queue.declareAgain()
       await consumer.consume()
       await consumer.lines?.groupQueueLost()
     } catch (error) {
