@@ -18,7 +18,7 @@ const alone = [
 ]
 
 /** Tests on servers wait for most of their time; see decision 0022. More than eight workers would start too many servers. */
-const maxWorkers = Math.min(availableParallelism() + 2, 8)
+const maxWorkers = Math.min(availableParallelism() + 1, 8)
 
 /** The files that take longest, 20 seconds and more, the longest first. */
 const longest = [

@@ -64,8 +64,18 @@ export class SqliteWatch {
   #start(): void {
     if (this.#timer !== undefined || this.#isClosed) return
     this.#parts.open()
+    this.#version = this.#present()
     this.#timer = setInterval(() => this.#look(), this.#parts.intervalMs)
     this.#timer.unref()
+  }
+
+  /** The version from which on commits are noticed: without it, the first look would take the file for changed. */
+  #present(): number {
+    try {
+      return this.#parts.version()
+    } catch {
+      return 0 // the first look reports it
+    }
   }
 
   #look(): void {

@@ -16,11 +16,12 @@ const parts = Array.from({ length: Math.ceil(HOSTILE.length / PART) }, (_, n) =>
   HOSTILE.slice(n * PART, (n + 1) * PART),
 )
 
-/** An event whose names and values are all the same text. */
+/** An event whose names and values are all the same text. An event has no names with half of a surrogate pair. */
 function eventOf(text: string) {
+  const name = text.toWellFormed()
   return defineEvent<{ text: string; nested: Record<string, string> }>()({
-    type: text,
-    aggregateType: text,
+    type: name,
+    aggregateType: name,
   })
 }
 
@@ -53,9 +54,9 @@ async function hostileBus(texts: readonly string[]) {
     all.map(
       ({ text, eventClass }) =>
         new eventClass({
-          aggregateId: text,
-          tenantId: text,
-          correlationId: text,
+          aggregateId: text.toWellFormed(),
+          tenantId: text.toWellFormed(),
+          correlationId: text.toWellFormed(),
           text,
           nested: { [text === '__proto__' ? 'key' : text]: text },
         }),

@@ -187,12 +187,10 @@ it('detects the commit of another process within milliseconds', async () => {
   const end = stores.events.onAppend(() => {
     wakeUps += 1
   })
-  await waitFor(() => wakeUps > 0)
-  const before = wakeUps
   const other = scene.open()
   await appendNotes(other, 1)
 
-  await waitFor(() => wakeUps > before, { intervalMs: 1 })
+  await waitFor(() => wakeUps > 0, { intervalMs: 1 })
   end()
   await appendNotes(other, 1, 1)
   const ended = wakeUps
