@@ -157,7 +157,7 @@ export class RabbitMQPublisher implements ChannelOwner {
     const now = performance.now()
     if (this.#isReplacing) return true
     if (this.#refusedAt === undefined || now - this.#openedAt < REPLACE_MS) return false
-    // Messages on two channels could overtake each other. Nobody waits for those that are older than the limit.
+    // Messages on two channels could overtake each other. No caller waits for those that are older than the limit.
     const isDrained = this.#unconfirmed === 0 || now - this.#refusedAt >= this.#options.publishTimeoutMs
     if (isDrained) void this.#replace(old)
     return true
@@ -194,7 +194,7 @@ export class RabbitMQPublisher implements ChannelOwner {
     for (let room = this.#options.batchSize; room > 0; room -= 1) {
       const channel = this.#channel
       if (channel === undefined || this.#blockedReason !== undefined) return
-      if (this.#unconfirmed >= this.#window || this.#replaces(channel)) return
+      if (this.#replaces(channel) || this.#unconfirmed >= this.#window) return
       const call = this.#nextCall()
       if (call === undefined) return
       this.#send(channel, call, call.take())
