@@ -22,6 +22,7 @@ const MAX_SHORT_STRING = 255
 /** The plain client cannot write a larger table of headers. */
 const MAX_HEADER_BYTES = 60_000
 
+/** A mark that TCP splits between two chunks stays as it is, among others that are replaced. */
 function breakMarks(chunk: Buffer): Buffer {
   const bytes = Buffer.from(chunk)
   for (let at = bytes.indexOf(MARK_BYTES); at >= 0; at = bytes.indexOf(MARK_BYTES, at))
@@ -131,7 +132,9 @@ const OURS = /^x-(dlq-|death$|first-death-|last-death-|original-|delivery-count|
 /** Characters of a short string that are always kept: a byte that is not UTF-8 becomes U+FFFD, which has three bytes. */
 const KEPT_CHARACTERS = MAX_SHORT_STRING / 3
 
-const cut = (shortString: string | undefined) => shortString?.slice(0, KEPT_CHARACTERS)
+/** The start that is always kept, without half a character at its end. */
+const cut = (shortString: string | undefined) =>
+  shortString?.slice(0, KEPT_CHARACTERS).replace(/\p{Surrogate}$/u, '')
 
 /** Covers all that a dead letter must keep. Headers that the bus or the broker adds are not part of the message. */
 function digest({ content, properties: own }: ConsumeMessage): string {

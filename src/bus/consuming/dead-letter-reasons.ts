@@ -132,8 +132,8 @@ function reason({
 }): DeadLetterReason {
   return {
     kind,
-    errorName: redact(String(error.name)).slice(0, MAX_ERROR_TEXT),
-    errorMessage: redact(String(error.message)).slice(0, MAX_ERROR_TEXT),
+    errorName: redact(String(error.name)).slice(0, MAX_ERROR_TEXT).toWellFormed(),
+    errorMessage: redact(String(error.message)).slice(0, MAX_ERROR_TEXT).toWellFormed(),
     ...(keepsStack && { errorStack: stackOf(error) }),
     handlerNames,
     settledHandlers: [...new Set(settledHandlers)],

@@ -31,7 +31,8 @@ function short(text: string | undefined): string | undefined {
   if (text === undefined || Buffer.byteLength(text) <= MAX_SHORT_STRING) return text
   let end = MAX_SHORT_STRING
   while (Buffer.byteLength(text.slice(0, end)) > MAX_SHORT_STRING) end -= 1
-  return text.slice(0, end)
+  // Half of a surrogate pair would be written as another character.
+  return text.slice(0, text.slice(0, end).isWellFormed() ? end : end - 1)
 }
 
 /** A table that the client can write. */
