@@ -61,12 +61,15 @@ export interface ReplayRequest {
   readonly message?: EncodedEvent | undefined
 }
 
+/** The `matches` of a listing without a filter. */
+export const everyLetter = (): boolean => true
+
 /** Which dead letters a list shows, and in which order. */
 export interface DeadLetterListing {
   readonly order: 'oldest' | 'newest'
   /** The consumer group that the dead letters are of; the list may contain others. Default: all. */
   readonly group?: string | undefined
-  /** True for a dead letter that belongs on the list. */
+  /** True for a dead letter that belongs on the list; {@link everyLetter} if all do. */
   readonly matches: (letter: StoredDeadLetter) => boolean
   /**
    * Maximum number of dead letters that are read for the page, which then ends early, with a cursor. A store that can read

@@ -2,6 +2,7 @@ import type { EventCodec } from '../../codec/index.ts'
 import type { GenericEvent } from '../../events/index.ts'
 import type { HandlerRegistry } from '../../handling/handler-registry.ts'
 import { resolveOptions } from '../../kit/options.ts'
+import { everyLetter } from '../../transport/dead-letter-store.ts'
 import type { DeadLetterStore, ReplayRequest, StoredDeadLetter } from '../../transport/transport.ts'
 import type { Actor, AuditTrail, Change } from '../audit.ts'
 import { HandlerNotFoundError } from '../errors.ts'
@@ -90,13 +91,16 @@ export class DeadLetterQueue {
     )
     checkFilter('deadLetters.list', filter)
     await this.#connect()
-    const isPlain = order === 'oldest' && Object.keys(filter).length === 0
+    const isUnfiltered = Object.keys(filter).length === 0
+    const isPlain = order === 'oldest' && isUnfiltered
     const listing = {
       order,
       signal,
       maxScanned,
       group: filter.consumerGroup,
-      matches: (letter: StoredDeadLetter) => this.#reader.matches(letter, filter),
+      matches: isUnfiltered
+        ? everyLetter
+        : (letter: StoredDeadLetter) => this.#reader.matches(letter, filter),
     }
     const page = await this.#store.list(limit, cursor, isPlain ? undefined : listing)
     return { deadLetters: page.letters.map((letter) => this.#reader.describe(letter)), cursor: page.cursor }

@@ -17,7 +17,9 @@ import {
   readLetterReason,
   replayOf,
 } from './dead-letter-message.ts'
-import type { ListedLetter, ListedPage, PageStart } from './listed-page.ts'
+import { KeptWalk } from './kept-walk.ts'
+import { LetterWalk, type PageStart } from './letter-walk.ts'
+import { isLastPage, type ListedPage, type PageRequest, pageOf, usesKeptWalk } from './listed-page.ts'
 import { openQueue } from './read-pages.ts'
 import { type HeldLock, type LockedWork, ReaderLock } from './reader-lock.ts'
 
@@ -61,6 +63,7 @@ export class RabbitMQDeadLetterQueue {
   readonly #parts: DeadLetterQueueParts
   readonly #names: RabbitMQNames
   readonly #lock: ReaderLock
+  #kept: KeptWalk | undefined
 
   constructor(parts: DeadLetterQueueParts) {
     this.group = parts.group
@@ -70,56 +73,32 @@ export class RabbitMQDeadLetterQueue {
   }
 
   /** The page after a letter, in the order of the listing. If that letter is gone, the page after its position. */
-  list(limit: number, start: PageStart | undefined, listing?: DeadLetterListing): Promise<ListedPage> {
-    return this.#exclusively<ListedPage>(
-      (channel) =>
-        listing?.order === 'newest'
-          ? this.#listNewest(channel, limit, start, listing)
-          : this.#listOldest(channel, limit, start, listing),
-      { listed: [], scanned: 0 },
-    )
+  async list(limit: number, start: PageStart | undefined, listing?: DeadLetterListing): Promise<ListedPage> {
+    const request = { names: this.#names, limit, start, listing }
+    const page = usesKeptWalk(request) ? await this.#continued(request) : await this.#pageOf(request)
+    return page ?? { listed: [], scanned: 0 }
   }
 
-  async #listOldest(
-    channel: AmqpChannel,
-    limit: number,
-    start?: PageStart,
-    listing?: DeadLetterListing,
-  ): Promise<ListedPage> {
-    const { matches, signal, maxScanned = Number.POSITIVE_INFINITY } = listing ?? {}
-    const listed: ListedLetter[] = []
-    let position = 0
-    let scanned = 0
-    let isPast = start === undefined
-    for await (const { id, message } of this.#scan(channel)) {
-      position += 1
-      if (isPast) {
-        scanned += 1
-        const letter = readLetter(this.#names, id, message)
-        if (matches?.(letter) ?? true) listed.push({ position, id, letter })
-      } else isPast = id === start?.id || position === start?.position
-      if (listed.length === limit) break
-      if (scanned >= maxScanned || signal?.aborted) return { listed, scanned, stoppedAt: { position, id } }
-    }
-    return { listed, scanned }
+  #pageOf(request: PageRequest): Promise<ListedPage | undefined> {
+    return this.#exclusively((channel) => pageOf(this.#walk(channel, request), request), undefined)
   }
 
-  async #listNewest(
-    channel: AmqpChannel,
-    limit: number,
-    start: PageStart | undefined,
-    { matches, signal }: DeadLetterListing,
-  ): Promise<ListedPage> {
-    let found: ListedLetter[] = []
-    let position = 0
-    for await (const { id, message } of this.#scan(channel)) {
-      position += 1
-      if (id === start?.id || position === start?.position || signal?.aborted) break
-      const letter = readLetter(this.#names, id, message)
-      if (matches(letter)) found.push({ position, id, letter })
-      if (found.length >= 2 * limit) found = found.slice(-limit)
-    }
-    return { listed: found.slice(-limit).toReversed(), scanned: position }
+  /** Keeps the walk for the next page. A page without a start keeps none, because often no other one follows. */
+  async #continued(request: PageRequest): Promise<ListedPage | undefined> {
+    const page = (await this.#kept?.read((walk) => pageOf(walk, request))) ?? (await this.#keptPage(request))
+    if (page === undefined || isLastPage(page, request)) await this.#kept?.end()
+    return page
+  }
+
+  async #keptPage(request: PageRequest): Promise<ListedPage | undefined> {
+    void this.#kept?.end()
+    const kept = new KeptWalk(this.#lock, (channel) => this.#walk(channel, request))
+    this.#kept = kept
+    return undefinedIfNotFound(kept.read((walk) => pageOf(walk, request)))
+  }
+
+  #walk(channel: AmqpChannel, { limit }: PageRequest): LetterWalk {
+    return new LetterWalk(channel, this.#names.deadLetterQueue, limit + 1)
   }
 
   get(id: string): Promise<StoredDeadLetter | undefined> {
@@ -313,6 +292,7 @@ export class RabbitMQDeadLetterQueue {
     absent: T,
     options: LockedWork = {},
   ): Promise<T> {
+    void this.#kept?.end()
     return (await undefinedIfNotFound(this.#lock.run(work, options))) ?? absent
   }
 }

@@ -25,7 +25,8 @@ import {
   type ReplayTargetCache,
   type SweptMessage,
 } from './dead-letter-queue.ts'
-import type { ListedLetter, PageStart } from './listed-page.ts'
+import type { PageStart } from './letter-walk.ts'
+import type { ListedLetter } from './listed-page.ts'
 
 export interface DeadLettersParts {
   readonly options: ResolvedRabbitMQOptions

@@ -1,11 +1,8 @@
+import { type DeadLetterListing, everyLetter } from '../../transport/dead-letter-store.ts'
 import type { StoredDeadLetter } from '../../transport/transport.ts'
-
-/** The letter that the previous page ended with. */
-export interface PageStart {
-  /** Its position in the queue, from 1. */
-  readonly position: number
-  readonly id: string
-}
+import type { RabbitMQNames } from '../client/names.ts'
+import { readLetter } from './dead-letter-message.ts'
+import type { LetterWalk, PageStart, WalkedLetter } from './letter-walk.ts'
 
 /** A dead letter with its position in the queue. */
 export interface ListedLetter extends PageStart {
@@ -18,4 +15,93 @@ export interface ListedPage {
   readonly scanned: number
   /** The last message that was read, if the page ended early. */
   readonly stoppedAt?: PageStart | undefined
+}
+
+/** The page after a start, in the order of the listing. If that letter is gone, the page after its position. */
+export interface PageRequest {
+  readonly names: RabbitMQNames
+  readonly limit: number
+  readonly start: PageStart | undefined
+  readonly listing: DeadLetterListing | undefined
+}
+
+/** True if a walk that was kept after the previous page can have the next one. */
+export function usesKeptWalk({ start, listing }: PageRequest): boolean {
+  // Newest first with a filter, only a walk from the start finds the last letters that match.
+  return start !== undefined && (listing?.order !== 'newest' || listing.matches === everyLetter)
+}
+
+/** True if no page follows. */
+export function isLastPage({ listed, stoppedAt }: ListedPage, { limit }: PageRequest): boolean {
+  return listed.length < limit && stoppedAt === undefined
+}
+
+/** @returns undefined if the walk was kept and does not remember what the page needs. */
+export async function pageOf(walk: LetterWalk, request: PageRequest): Promise<ListedPage | undefined> {
+  const { start, listing } = request
+  if (walk.position > 0 && start !== undefined && !walk.knows(start)) return undefined
+  if (listing?.order !== 'newest') return oldestPage(walk, request)
+  return listing.matches === everyLetter ? newestPage(walk, request) : newestMatches(walk, request, listing)
+}
+
+async function oldestPage(
+  walk: LetterWalk,
+  { names, limit, start, listing }: PageRequest,
+): Promise<ListedPage> {
+  const { matches, signal, maxScanned = Number.POSITIVE_INFINITY } = listing ?? {}
+  const listed: ListedLetter[] = []
+  let scanned = 0
+  for await (const walked of walk.after(start)) {
+    scanned += 1
+    const one = listedLetter(names, walked)
+    if (matches?.(one.letter) ?? true) listed.push(one)
+    if (listed.length === limit) break
+    if (scanned >= maxScanned || signal?.aborted) {
+      return { listed, scanned, stoppedAt: { position: walked.position, id: walked.id } }
+    }
+  }
+  return { listed, scanned }
+}
+
+/** Decodes only the letters of the page. */
+async function newestPage(
+  walk: LetterWalk,
+  { names, limit, start, listing }: PageRequest,
+): Promise<ListedPage | undefined> {
+  let reached = start !== undefined && walk.knows(start) ? start : undefined
+  if (reached === undefined) {
+    for await (const walked of walk.after(undefined)) {
+      if (isStart(walked, start) || listing?.signal?.aborted) {
+        reached = walked
+        break
+      }
+    }
+  }
+  const letters = walk.before(limit, reached)
+  if (letters === undefined) return undefined
+  const listed = letters.map((walked) => listedLetter(names, walked)).toReversed()
+  return { listed, scanned: walk.position }
+}
+
+async function newestMatches(
+  walk: LetterWalk,
+  { names, limit, start }: PageRequest,
+  { matches, signal }: DeadLetterListing,
+): Promise<ListedPage> {
+  let found: ListedLetter[] = []
+  for await (const walked of walk.after(undefined)) {
+    if (isStart(walked, start) || signal?.aborted) break
+    const one = listedLetter(names, walked)
+    if (matches(one.letter)) found.push(one)
+    if (found.length >= 2 * limit) found = found.slice(-limit)
+  }
+  return { listed: found.slice(-limit).toReversed(), scanned: walk.position }
+}
+
+function isStart({ id, position }: PageStart, start: PageStart | undefined): boolean {
+  return id === start?.id || position === start?.position
+}
+
+function listedLetter(names: RabbitMQNames, { position, id, message }: WalkedLetter): ListedLetter {
+  return { position, id, letter: readLetter(names, id, message) }
 }

@@ -14,7 +14,27 @@ const YIELD_MS = 4 * RETRY_MS
 export interface HeldLock {
   /** True if another reader waits. */
   readonly isWanted: boolean
+  /** Resolves when another reader waits; at once without a lock, because then nobody can ask. */
+  readonly wanted: Promise<void>
 }
+
+/** The lock of a reader. */
+class Holder implements HeldLock {
+  readonly #wanted = Promise.withResolvers<void>()
+  isWanted = false
+
+  get wanted(): Promise<void> {
+    return this.#wanted.promise
+  }
+
+  want(): void {
+    this.isWanted = true
+    this.#wanted.resolve()
+  }
+}
+
+/** What a reader has that reads in spite of the lock of another one. */
+const NOT_LOCKED: HeldLock = { isWanted: false, wanted: Promise.resolve() }
 
 export interface LockedWork {
   /** True after the reader gave way to another one. */
@@ -33,6 +53,7 @@ export class ReaderLock {
   readonly #withChannel: WithChannel
   #last: Promise<unknown> = Promise.resolve()
   #waiting = 0
+  #holder: Holder | undefined
   #isForbidden = false
 
   constructor(deadLetterQueue: string, withChannel: WithChannel) {
@@ -50,6 +71,7 @@ export class ReaderLock {
   ): Promise<T> {
     if (options.isResumed) await sleep(YIELD_MS)
     this.#waiting += 1
+    this.#holder?.want()
     const run = this.#last.then(() => {
       this.#waiting -= 1
       return this.#run(work, options)
@@ -79,7 +101,7 @@ export class ReaderLock {
   ): Promise<{ readonly value: T } | undefined> {
     const state = { isLocked: false, isRefused: false }
     const attempt = this.#withChannel(async (channel) => {
-      const lock = isLocking ? await this.#lock(channel, state) : { isWanted: false }
+      const lock = isLocking ? await this.#lock(channel, state) : NOT_LOCKED
       const value = await work(channel, lock)
       // Closing the channel returns the messages too, but later: the next reader could find an empty queue.
       await channel.recover()
@@ -96,8 +118,6 @@ export class ReaderLock {
   }
 
   async #lock(channel: AmqpChannel, state: { isLocked: boolean; isRefused: boolean }): Promise<HeldLock> {
-    const waiting = () => this.#waiting
-    const wishes = { count: 0 }
     try {
       await channel.assertQueue(this.#name, {
         durable: false,
@@ -111,14 +131,13 @@ export class ReaderLock {
       throw error
     }
     state.isLocked = true
+    const holder = new Holder()
+    this.#holder = holder
+    if (this.#waiting > 0) holder.want()
     await channel.consume(this.#name, (message) => {
-      if (message !== null) wishes.count += 1
+      if (message !== null) holder.want()
     })
-    return {
-      get isWanted() {
-        return wishes.count > 0 || waiting() > 0
-      },
-    }
+    return holder
   }
 
   /** Asks the reader that has the lock to give way. */

@@ -3,33 +3,7 @@ import type { RabbitMQEventBus } from '../../../src/rabbitmq/index.ts'
 import { OrderCreated, orderCreated } from '../../support/order-events.ts'
 import { paced } from '../../support/pace.ts'
 import { consume, createBus, freshName, hasQueue, plainChannel, until } from '../scene.ts'
-
-const LETTERS = 2500
-
-/** An exchange whose group has dead letters, and no handler that would take a replay. */
-async function sceneWithLetters(letters = LETTERS) {
-  const exchangeName = freshName()
-  const owner = createBus({ exchangeName, maxRetries: 0 })
-  owner.subscribe(OrderCreated, () => undefined, { name: 'charge' })
-  await consume(owner)
-  await owner.shutdown()
-  const channel = await plainChannel()
-  const ids: string[] = []
-  for (let n = 0; n < letters; n += 1) {
-    const event = orderCreated(`Order-${n}`)
-    ids.push(event.eventId)
-    channel.sendToQueue(`${exchangeName}.default.dlq`, Buffer.from(JSON.stringify(event)), {
-      messageId: event.eventId,
-      headers: {
-        event_type: 'OrderCreated',
-        'x-dlq-consumer-group': 'default',
-        'x-dlq-handlers': '["charge"]',
-      },
-    })
-  }
-  await channel.waitForConfirms()
-  return { exchangeName, ids, bus: () => createBus({ exchangeName }) }
-}
+import { LETTERS, sceneWithLetters } from './stored-letters.ts'
 
 const timed = async <T>(action: () => Promise<T>) => {
   const startedAt = performance.now()
