@@ -73,26 +73,15 @@ function goalsSection(rows: readonly BenchRow[]): string {
 function goalRow(goal: Goal, row: BenchRow | undefined): readonly string[] {
   const { bus, work, peer } = goal
   const what = peer === undefined ? work : `${work}, vs ${peer}`
-  const head = [titles[bus] ?? bus, what, boundOf(goal)]
+  const unit = row === undefined || goal.figure === 'ratio' ? '' : ` ${row.unit}`
+  const head = [titles[bus] ?? bus, what, `${boundOf(goal)}${unit}`]
   if (row === undefined) return [...head, 'not measured', '']
-  if (isHit(goal, row)) return [...head, measured(goal, row), 'hit']
-  return [...head, measured(goal, row), ['miss', remarkOn(row)].filter(Boolean).join(': ')]
+  const cells = [...head, `${number(rounded(figureOf(goal, row)))}${unit}`]
+  return [...cells, isHit(goal, row) ? 'hit' : ['miss', remarkOn(row)].filter(Boolean).join(': ')]
 }
 
-function boundOf(goal: Goal): string {
-  const { atLeast, atMost } = goal
-  return atLeast === undefined
-    ? `at most ${number(atMost ?? Number.NaN)}${unitOf(goal)}`
-    : `at least ${number(atLeast)}${unitOf(goal)}`
-}
-
-function measured(goal: Goal, row: BenchRow): string {
-  return `${number(rounded(figureOf(goal, row)))}${unitOf(goal)}`
-}
-
-function unitOf({ figure, work }: Goal): string {
-  if (figure === 'ratio') return ''
-  return figure === 'difference' || / to handler|, p50|99th|a page of/.test(work) ? ' ms' : ' events/s'
+function boundOf({ atLeast, atMost = Number.NaN }: Goal): string {
+  return atLeast === undefined ? `at most ${number(atMost)}` : `at least ${number(atLeast)}`
 }
 
 function resultSection({ bus, rows }: BenchResult): readonly string[] {
