@@ -110,6 +110,16 @@ const storeGoals: readonly GoalGroup[] = [
     ],
   },
   {
+    title: 'A relay of the outbox: 0.7 of the speed of publish in the same batches',
+    goals: (['sqlite', 'postgres'] as const).flatMap((store) =>
+      brokers.flatMap((bus) =>
+        [100, 1000].map((size) =>
+          ratio(store, `relay of the outbox to ${bus}, batches of ${size}`, 0.7, 'publish in such batches'),
+        ),
+      ),
+    ),
+  },
+  {
     title: 'Faster than Emmett on the same server',
     goals: [
       ...['1 x 1', '8 x 10', '64 x 1'].map((shape) => ratio('postgres', `append, ${shape}`, 1, 'Emmett')),
