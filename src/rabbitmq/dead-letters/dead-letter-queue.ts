@@ -91,8 +91,10 @@ export class RabbitMQDeadLetterQueue {
   }
 
   async #keptPage(request: PageRequest): Promise<ListedPage | undefined> {
-    void this.#kept?.end()
-    const kept = new KeptWalk(this.#lock, (channel) => this.#walk(channel, request))
+    const previous = this.#kept
+    void previous?.end()
+    const open = (channel: AmqpChannel) => this.#walk(channel, request)
+    const kept = new KeptWalk(this.#lock, open, previous?.isWanted ?? false)
     this.#kept = kept
     return undefinedIfNotFound(kept.read((walk) => pageOf(walk, request)))
   }
