@@ -19,7 +19,7 @@ import {
 } from './dead-letter-message.ts'
 import { KeptWalk } from './kept-walk.ts'
 import { LetterWalk, type PageStart } from './letter-walk.ts'
-import { isLastPage, type ListedPage, type PageRequest, pageOf, usesKeptWalk } from './listed-page.ts'
+import { keepsWalk, type ListedPage, type PageRequest, pageOf, usesKeptWalk } from './listed-page.ts'
 import { openQueue } from './read-pages.ts'
 import { type HeldLock, type LockedWork, ReaderLock } from './reader-lock.ts'
 
@@ -83,10 +83,10 @@ export class RabbitMQDeadLetterQueue {
     return this.#exclusively((channel) => pageOf(this.#walk(channel, request), request), undefined)
   }
 
-  /** Keeps the walk for the next page. A page without a start keeps none, because often no other one follows. */
+  /** The page of the walk that was kept after the previous page, or of one that is kept for the next. */
   async #continued(request: PageRequest): Promise<ListedPage | undefined> {
     const page = (await this.#kept?.read((walk) => pageOf(walk, request))) ?? (await this.#keptPage(request))
-    if (page === undefined || isLastPage(page, request)) await this.#kept?.end()
+    if (page === undefined || !keepsWalk(page, request)) await this.#kept?.end()
     return page
   }
 

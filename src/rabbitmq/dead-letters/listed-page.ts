@@ -25,15 +25,22 @@ export interface PageRequest {
   readonly listing: DeadLetterListing | undefined
 }
 
-/** True if a walk that was kept after the previous page can have the next one. */
+/** Number of letters that are read for a first page whose walk is kept. */
+const MIN_FIRST = 5000
+
+/** True if a walk that was kept after the previous page can have this one. */
 export function usesKeptWalk({ start, listing }: PageRequest): boolean {
   // Newest first with a filter, only a walk from the start finds the last letters that match.
-  return start !== undefined && (listing?.order !== 'newest' || listing.matches === everyLetter)
+  return listing?.order === 'newest' ? listing.matches === everyLetter : start !== undefined
 }
 
-/** True if no page follows. */
-export function isLastPage({ listed, stoppedAt }: ListedPage, { limit }: PageRequest): boolean {
-  return listed.length < limit && stoppedAt === undefined
+/** True if the walk is to be kept for the page that follows. A first page often has none, so its walk must have been long. */
+export function keepsWalk(
+  { listed, stoppedAt, scanned }: ListedPage,
+  { start, limit }: PageRequest,
+): boolean {
+  const hasMore = listed.length === limit || stoppedAt !== undefined
+  return hasMore && (start !== undefined || scanned >= MIN_FIRST)
 }
 
 /** @returns undefined if the walk was kept and does not remember what the page needs. */

@@ -84,6 +84,25 @@ it.each(['oldest', 'newest'] as const)(
   },
 )
 
+it('shows letters that were added meanwhile on the first page, newest first, without reading the queue again', async () => {
+  const { exchangeName, ids, add } = await sceneWithLetters(6000)
+  const { proxy, bus } = await proxiedBus({ exchangeName })
+  let bytes = 0
+  proxy.rewriteAnswers((chunk) => {
+    bytes += chunk.length
+    return chunk
+  })
+  await new Pages(bus, 'newest').read()
+  const bytesOfAll = bytes
+  bytes = 0
+  await add(30)
+  const pages = new Pages(bus, 'newest')
+  await pages.read()
+  await pages.read()
+  expect(pages.ids).toEqual(ids.toReversed().slice(0, 200))
+  expect(bytes).toBeLessThan(bytesOfAll / 5)
+})
+
 it('lists letters that were replayed or added meanwhile as if each page read the queue again', async () => {
   const { ids, add, bus } = await sceneWithLetters()
   const paging = bus()
