@@ -15,8 +15,8 @@ export interface WalkedLetter extends PageStart {
 }
 
 /** Number of letters that a walk remembers, and the size of their bodies in bytes. */
-const MAX_REMEMBERED = 10_000
-const MAX_REMEMBERED_BYTES = 16_777_216
+const MAX_REMEMBERED = 2000
+const MAX_REMEMBERED_BYTES = 4_194_304
 
 /**
  * Reads a queue once, oldest first, on a channel of its own. It acknowledges nothing, so the letters that it has passed
