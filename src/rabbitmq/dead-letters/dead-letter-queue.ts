@@ -21,7 +21,7 @@ import { KeptWalk } from './kept-walk.ts'
 import { LetterWalk, type PageStart } from './letter-walk.ts'
 import { keepsWalk, type ListedPage, type PageRequest, pageOf, usesKeptWalk } from './listed-page.ts'
 import { openQueue } from './read-pages.ts'
-import { type HeldLock, type LockedWork, ReaderLock } from './reader-lock.ts'
+import { type HeldLock, type LockedWork, MAX_HOLD_MS, ReaderLock } from './reader-lock.ts'
 
 export interface DeadLetterQueueParts {
   readonly options: NameOptions
@@ -99,8 +99,10 @@ export class RabbitMQDeadLetterQueue {
     return undefinedIfNotFound(kept.read((walk) => pageOf(walk, request)))
   }
 
-  #walk(channel: AmqpChannel, { limit }: PageRequest): LetterWalk {
-    return new LetterWalk(channel, this.#names.deadLetterQueue, limit + 1)
+  #walk(channel: AmqpChannel, { limit, listing }: PageRequest): LetterWalk {
+    // Newest first, a page consists of what the walk remembers. Oldest first, the next page starts one letter back.
+    const minRemembered = listing?.order === 'newest' ? limit + 1 : 2
+    return new LetterWalk(channel, this.#names.deadLetterQueue, minRemembered)
   }
 
   get(id: string): Promise<StoredDeadLetter | undefined> {
@@ -310,6 +312,3 @@ interface SweepPass {
   /** Number of letters to visit; undefined before the start. */
   left: number | undefined
 }
-
-/** Longest time that a sweep holds messages, in milliseconds. The broker's limit is 30 minutes (`consumer_timeout`). */
-const MAX_HOLD_MS = 300_000

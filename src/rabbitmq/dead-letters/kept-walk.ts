@@ -1,7 +1,7 @@
 import { Mutex } from '../../kit/mutex.ts'
 import type { AmqpChannel } from '../client/client.ts'
 import type { LetterWalk } from './letter-walk.ts'
-import type { ReaderLock } from './reader-lock.ts'
+import { MAX_HOLD_MS, type ReaderLock } from './reader-lock.ts'
 
 /** How long a walk waits for the request of the next page, in milliseconds. */
 const KEPT_MS = 10_000
@@ -28,7 +28,7 @@ export class KeptWalk {
   #timer: NodeJS.Timeout | undefined
 
   /** @param isResumed - true if the walk before it has ended for another reader, which then comes first. */
-  constructor(lock: ReaderLock, open: (channel: AmqpChannel) => LetterWalk, isResumed: boolean) {
+  constructor(lock: Pick<ReaderLock, 'run'>, open: (channel: AmqpChannel) => LetterWalk, isResumed: boolean) {
     const walking = async (channel: AmqpChannel, wanted: Promise<void>) => {
       this.#openedAt = performance.now()
       void wanted.then(() => {
@@ -60,6 +60,10 @@ export class KeptWalk {
   async read<T>(work: (walk: LetterWalk) => Promise<T | undefined>): Promise<T | undefined> {
     if (this.#isEnding) return undefined
     clearTimeout(this.#timer)
+    if (this.#caughtUpAt !== undefined && performance.now() - this.#openedAt > MAX_HOLD_MS) {
+      void this.end()
+      return undefined
+    }
     return this.#reads.runExclusive(async () => {
       await this.#opened.promise
       this.#isReading = true

@@ -38,7 +38,7 @@ export class LetterWalk {
   #bytes = 0
 
   /** @param minRemembered - number of letters that it remembers whatever their size. */
-  constructor(channel: AmqpChannel, queue: string, minRemembered = 0) {
+  constructor(channel: AmqpChannel, queue: string, minRemembered: number) {
     this.#channel = channel
     this.#queue = queue
     this.#minRemembered = minRemembered
