@@ -20,7 +20,8 @@ export interface JsonCodecOptions extends Partial<BodyLimits> {
   /**
    * Spelling of payload fields on the wire. `'asDeclared'` (default) keeps their names. `'snake_case'` converts
    * `customerId` in code to `customer_id` on the wire and back, also in nested objects, for teams that share a stream with
-   * Python. Metadata keeps its spelling.
+   * Python. Metadata keeps its spelling. A field that consumers would read under another name (`order_id` as `orderId`) is
+   * refused when it is published.
    */
   readonly payloadKeys?: 'asDeclared' | 'snake_case'
 }

@@ -8,6 +8,7 @@ import {
 import {
   asValidationError,
   buildEnvelope,
+  ENVELOPE_KEYS,
   type EnvelopeInput,
   objectFault,
   textFault,
@@ -26,6 +27,8 @@ export interface GenericEventInput extends EnvelopeInput {
   /** The payload, as JSON data. */
   readonly data: EventPayload
 }
+
+const FIELDS: ReadonlySet<string> = new Set([...ENVELOPE_KEYS, 'data'])
 
 /**
  * An event whose type has no class in this process. Wildcard handlers receive it with its payload as raw data. If it is
@@ -48,6 +51,14 @@ export class GenericEvent extends DomainEvent {
         if (rule !== undefined) throw new EventValidationError('GenericEvent', [{ path, rule }])
       }
       const { eventType, aggregateType, eventVersion = 1, data } = input
+      const others = Object.keys(input).filter((path) => !FIELDS.has(path))
+      if (others.length > 0) {
+        const rule = 'is not a field of the envelope; put it into data'
+        throw new EventValidationError(
+          eventType,
+          others.map((path) => ({ path, rule })),
+        )
+      }
       const rule = versionFault(eventVersion)
       if (rule !== undefined) throw new EventValidationError(eventType, [{ path: 'eventVersion', rule }])
       const frozen = freezeData(eventType, data)

@@ -27,6 +27,17 @@ describe('GenericEvent', () => {
     expect(() => Object.assign(data['lines'] as object, { 0: 'x' })).toThrow(TypeError)
   })
 
+  it('refuses a field beside data that no envelope has', () => {
+    expect(() => new GenericEvent({ ...input, total: 3, tenantID: 't' } as never)).toThrow(
+      expect.objectContaining({
+        issues: ['total', 'tenantID'].map((path) => ({
+          path,
+          rule: 'is not a field of the envelope; put it into data',
+        })),
+      }),
+    )
+  })
+
   it('has envelope and payload at the same level on the wire', () => {
     const event = new GenericEvent(input)
 

@@ -69,8 +69,8 @@ it('upcasts from each version as all its steps one after the other do', () => {
     for (const [from] of [...chain, undefined].entries()) {
       const data = apply(chain.slice(0, from), payload)
       const old = new GenericEvent({
-        ...names,
         eventType: names.type,
+        aggregateType: names.aggregateType,
         aggregateId: 'a',
         eventVersion: from + 1,
         data,

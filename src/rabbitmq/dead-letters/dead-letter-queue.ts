@@ -17,9 +17,9 @@ import {
   readLetterReason,
   replayOf,
 } from './dead-letter-message.ts'
-import { KeptWalk } from './kept-walk.ts'
-import { LetterWalk, type PageStart } from './letter-walk.ts'
-import { keepsWalk, type ListedPage, type PageRequest, pageOf, usesKeptWalk } from './listed-page.ts'
+import type { LetterListing } from './letter-listing.ts'
+import type { PageStart } from './letter-walk.ts'
+import type { ListedPage } from './listed-page.ts'
 import { openQueue } from './read-pages.ts'
 import { type HeldLock, type LockedWork, MAX_HOLD_MS, ReaderLock } from './reader-lock.ts'
 
@@ -63,7 +63,7 @@ export class RabbitMQDeadLetterQueue {
   readonly #parts: DeadLetterQueueParts
   readonly #names: RabbitMQNames
   readonly #lock: ReaderLock
-  #kept: KeptWalk | undefined
+  #listing: Promise<LetterListing> | undefined
 
   constructor(parts: DeadLetterQueueParts) {
     this.group = parts.group
@@ -74,35 +74,15 @@ export class RabbitMQDeadLetterQueue {
 
   /** The page after a letter, in the order of the listing. If that letter is gone, the page after its position. */
   async list(limit: number, start: PageStart | undefined, listing?: DeadLetterListing): Promise<ListedPage> {
-    const request = { names: this.#names, limit, start, listing }
-    const page = usesKeptWalk(request) ? await this.#continued(request) : await this.#pageOf(request)
+    this.#listing ??= this.#loadListing()
+    const page = await (await this.#listing).page({ limit, start, listing })
     return page ?? { listed: [], scanned: 0 }
   }
 
-  #pageOf(request: PageRequest): Promise<ListedPage | undefined> {
-    return this.#exclusively((channel) => pageOf(this.#walk(channel, request), request), undefined)
-  }
-
-  /** The page of the walk that was kept after the previous page, or of one that is kept for the next. */
-  async #continued(request: PageRequest): Promise<ListedPage | undefined> {
-    const page = (await this.#kept?.read((walk) => pageOf(walk, request))) ?? (await this.#keptPage(request))
-    if (page === undefined || !keepsWalk(page, request)) await this.#kept?.end()
-    return page
-  }
-
-  async #keptPage(request: PageRequest): Promise<ListedPage | undefined> {
-    const previous = this.#kept
-    void previous?.end()
-    const open = (channel: AmqpChannel) => this.#walk(channel, request)
-    const kept = new KeptWalk(this.#lock, open, previous?.isWanted ?? false)
-    this.#kept = kept
-    return undefinedIfNotFound(kept.read((walk) => pageOf(walk, request)))
-  }
-
-  #walk(channel: AmqpChannel, { limit, listing }: PageRequest): LetterWalk {
-    // Newest first, a page consists of what the walk remembers. Oldest first, the next page starts one letter back.
-    const minRemembered = listing?.order === 'newest' ? limit + 1 : 2
-    return new LetterWalk(channel, this.#names.deadLetterQueue, minRemembered)
+  /** Loaded on demand, because most programs list no dead letters. */
+  async #loadListing(): Promise<LetterListing> {
+    const { LetterListing } = await import('./letter-listing.ts')
+    return new LetterListing(this.#names, this.#lock)
   }
 
   get(id: string): Promise<StoredDeadLetter | undefined> {
@@ -296,7 +276,10 @@ export class RabbitMQDeadLetterQueue {
     absent: T,
     options: LockedWork = {},
   ): Promise<T> {
-    void this.#kept?.end()
+    this.#listing?.then(
+      (listing) => listing.release(),
+      () => undefined, // the listing reports it
+    )
     return (await undefinedIfNotFound(this.#lock.run(work, options))) ?? absent
   }
 }
