@@ -3,6 +3,7 @@ import { arch } from 'node:os'
 import { expect, it, onTestFinished, vi } from 'vitest'
 import type { Finding } from '../../../src/index.ts'
 import { serverVariables } from '../../brokers/chosen-server.ts'
+import { freePort } from '../../brokers/free-port.ts'
 import { wheelProgram } from '../../brokers/python-wheel.ts'
 import { itUnless } from '../../support/left-out.ts'
 import { obstacleToMounting, SmallDisk } from '../../support/small-disk.ts'
@@ -45,7 +46,8 @@ itUnless(
 )
 
 it('names a cluster without a hash tag in the keys of the bus', async () => {
-  const { url } = await launchRedis('cluster-enabled yes')
+  // Without it, the port of the cluster is one that the system assigns to outgoing connections.
+  const { url } = await launchRedis('cluster-enabled yes', `cluster-port ${await freePort()}`)
   const client = await connectClient(url)
   await client.sendCommand(['CLUSTER', 'ADDSLOTSRANGE', '0', '16383'])
   await waitFor(async () =>
