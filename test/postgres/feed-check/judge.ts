@@ -75,8 +75,9 @@ function questions(schema: string): readonly string[] {
      where position <= previous group by follower`,
     `select format('%s saw %s events twice', follower, count(*) - count(distinct event_id)) as fault
      from judge.seen group by follower having count(*) > count(distinct event_id)`,
-    `select format('%s lost %s of %s events, the first at %s', w.name, count(*) filter (where s.event_id is null),
-       count(*), min(e.position) filter (where s.event_id is null)) as fault
+    `select format('%s lost %s of %s events, the first at %s; the last event is at %s', w.name,
+       count(*) filter (where s.event_id is null), count(*), min(e.position) filter (where s.event_id is null),
+       max(e.position)) as fault
      from judge.followers w join ${events} e on e.event_type = coalesce(w.event_type, e.event_type)
      left join judge.seen s on s.follower = w.name and s.event_id = e.event_id
      group by w.name having count(*) > count(s.event_id)`,
