@@ -14,7 +14,7 @@ const start = performance.now()
 const onProgress = (line: string) =>
   console.log(`${((performance.now() - start) / 1000).toFixed(1).padStart(6)} s  ${line}`)
 const kills = values.naive ? 0 : Number(values.kills)
-const { faults, stored, unknown, resumptions, heapMb } = await checkFeed({
+const { faults, stored, lastPosition, unknown, resumptions, heapMb } = await checkFeed({
   writers: Number(values.writers),
   events: Number(values.events),
   writerKills: Math.ceil(kills / 2),
@@ -24,7 +24,7 @@ const { faults, stored, unknown, resumptions, heapMb } = await checkFeed({
 })
 for (const fault of faults) console.log(fault)
 onProgress(
-  `${stored} events stored, ${unknown} transactions with an unknown outcome, ${resumptions} resumptions`,
+  `${stored} events stored, the last at position ${lastPosition}, ${unknown} transactions with an unknown outcome, ${resumptions} resumptions`,
 )
 onProgress(
   `heap ${heapMb.map((mb) => mb.toFixed(0)).join(' MiB after a tenth of the events, ')} MiB at the end`,

@@ -23,6 +23,8 @@ export interface FeedCheckOptions {
 export interface FeedCheckResult {
   readonly faults: readonly string[]
   readonly stored: number
+  /** Of the last event. Positions of transactions that failed are missing. */
+  readonly lastPosition: number
   readonly unknown: number
   /** How often a follower began again from its last position. */
   readonly resumptions: number
@@ -144,14 +146,14 @@ class FeedCheck {
     await this.#following
   }
 
-  async judge(): Promise<Pick<FeedCheckResult, 'faults' | 'stored'>> {
+  async judge(): Promise<Pick<FeedCheckResult, 'faults' | 'stored' | 'lastPosition'>> {
     const pool = new Pool({ connectionString: this.#url })
     const client = await pool.connect()
-    const { rows } = await client.query(`select count(*) from ${SCHEMA}.events`)
+    const { rows } = await client.query(`select count(*), max(position) from ${SCHEMA}.events`)
     const faults = await judgeFeed(client, SCHEMA, this.#records, FOLLOWERS)
     client.release()
     await pool.end()
-    return { faults, stored: Number(rows[0].count) }
+    return { faults, stored: Number(rows[0].count), lastPosition: Number(rows[0].max) }
   }
 
   #open(): PostgresStores {
