@@ -17,7 +17,7 @@ export interface ListedPage {
   readonly stoppedAt?: PageStart | undefined
 }
 
-/** The page after a start, in the order of the listing. If that letter is gone, the page after its position. */
+/** Asks for the page after a start, in the order of the listing. */
 export interface PageRequest {
   readonly names: RabbitMQNames
   readonly limit: number

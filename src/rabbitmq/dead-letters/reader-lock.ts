@@ -10,7 +10,10 @@ const RETRY_MS = 20
 /** Time that a reader waits after it has given way, in milliseconds, so that the other one locks first. */
 const YIELD_MS = 4 * RETRY_MS
 
-/** Longest time that a reader holds messages between two steps, in milliseconds. The broker's limit is 30 minutes (`consumer_timeout`). */
+/**
+ * Longest time that a reader holds messages between two steps, in milliseconds. The broker's limit is 30 minutes
+ * (`consumer_timeout`).
+ */
 export const MAX_HOLD_MS = 300_000
 
 /** What the reader that has the lock can ask. */
