@@ -1,6 +1,7 @@
 import type { DomainEvent } from '../events/index.ts'
 import { type EventRow, encodeRow } from '../store/event-row.ts'
 import { type AppendRequest, type ExpectedVersion, STREAM_DELETED } from '../store/index.ts'
+import { drawnPosition } from './drawn-position.ts'
 import { PostgresValueError } from './errors.ts'
 import { CHANNEL, type Statement } from './session.ts'
 
@@ -133,15 +134,16 @@ export function appendOneStatement(schema: string): Statement {
   const lastOf = (table: string, condition: string) =>
     `(select e.aggregate_version as version, e.event_type as type from ${schema}.${table} e where ${condition}` +
     'e.aggregate_id = $2 and e.aggregate_type = $1 order by e.aggregate_version desc limit 1)'
-  const key = `('${schema.replaceAll("'", "''")}.events_position_seq'::regclass::oid::bigint << 32 >> 32)::integer`
+  const sequence = `${schema.replaceAll("'", "''")}.events_position_seq`
+  const key = `('${sequence}'::regclass::oid::bigint << 32 >> 32)::integer`
   const deleted = `'${STREAM_DELETED}'`
   const notified =
     `case when $14::text is not null and pg_try_advisory_xact_lock(hashtextextended('eventspine notifies', 0)) ` +
     `then pg_notify('${CHANNEL}', $14)::text is not null else false end`
   // The source of the rows takes the lock of the register, so this happens before any row gets its position.
   const entry =
-    `select pg_advisory_xact_lock_shared(${key}, ((case when s.is_called then s.last_value else 0 end) & 2147483647)` +
-    `::integer) as entry from ${schema}.events_position_seq s`
+    `select pg_advisory_xact_lock_shared(${key}, (${drawnPosition(sequence)} & 2147483647)::integer) as entry ` +
+    `from ${schema}.events_position_seq s`
   return {
     key: 'append_one',
     text:

@@ -1,7 +1,7 @@
 // An event of the outbox gets its position while its transaction commits. Events of one aggregate are therefore in the
 // order of the commits, and an open transaction does not hold back other events. The locks last until the commit is
 // done. docs/decisions has the reasons.
-export const effectsSchema = `
+const tables = `
 create table {schema}.inbox (
   handler  text collate "C" not null,
   event_id text collate "C" not null,
@@ -64,7 +64,10 @@ begin
     nothing := pg_notify('eventspine', notify)::text;
   end if;
 end $eventspine$;
+`
 
+/** Gives the events of the outbox their positions. */
+export const numberOutbox = `
 -- Runs at the commit, once for all events of the transaction: those from this one on that have no position. Transactions
 -- that have an aggregate in common commit one after the other from here on. Many aggregates take one lock for all, so
 -- that the number of locks is bounded; the order of the locks excludes deadlocks.
@@ -103,10 +106,15 @@ begin
   ) n where o.id = n.id;
   return null;
 end $eventspine$;
+`
 
+const trigger = `
 create constraint trigger number_outbox after insert on {schema}.outbox
   deferrable initially deferred for each row execute function {schema}.number_outbox();
+`
 
+/** Finds the end of the outbox. */
+export const outboxEnd = `
 -- The end of the outbox, as feed_end has it. The event at the checkpoint of a relay is never removed, so it is not before
 -- that checkpoint.
 create function {schema}.outbox_end()
@@ -134,3 +142,5 @@ begin
   return next;
 end $eventspine$;
 `
+
+export const effectsSchema = `${tables}${numberOutbox}${trigger}${outboxEnd}`

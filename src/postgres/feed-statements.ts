@@ -195,11 +195,11 @@ export function positionBefore(schema: string): Statement {
 /** Finds the session with the oldest entry in the register. $1 is the sequence. */
 export function holderOf(schema: string): Statement {
   const text = `
-    select s.last_value - r.behind, r.pid, a.application_name, a.usename, a.state,
+    select s.last - r.behind, r.pid, a.application_name, a.usename, a.state,
       date_part('epoch', clock_timestamp() - coalesce(a.xact_start, p.prepared)) * 1000, p.gid
-    from ${schema}.events_position_seq s
+    from (select coalesce(pg_sequence_last_value($1::regclass), 0) as last from ${schema}.events_position_seq) s
     cross join lateral (
-      select (s.last_value - l.objid::bigint) & 2147483647 as behind, l.pid, l.virtualtransaction
+      select (s.last - l.objid::bigint) & 2147483647 as behind, l.pid, l.virtualtransaction
       from pg_locks l
       where l.locktype = 'advisory' and l.objsubid = 2 and l.objid::bigint <= 2147483647
         and l.classid = $1::regclass::oid

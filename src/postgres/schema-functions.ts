@@ -1,8 +1,10 @@
 // `append` enters the register before it takes positions from the sequence. `feed_end` reads in the opposite order: the
 // sequence, the register, the rows. docs/decisions has the proof that no event is lost between the two.
+//
+// These are the functions of the first migration, which never changes. Migration 4 has replaced how they read the sequence.
 
-/** Finds the end of the feed, and registers writers for it. `{schema}` stands for the quoted name of the schema. */
-export const register = `
+/** Finds the end of the feed. `{schema}` stands for the quoted name of the schema. */
+export const feedEnd = `
 -- The end of the feed: the last event at or before which nothing can be added any more.
 create function {schema}.feed_end()
 returns table (head bigint, head_event_id text, is_held boolean, is_replica boolean)
@@ -40,7 +42,10 @@ begin
   head := coalesce(head, 0);
   return next;
 end $eventspine$;
+`
 
+/** Reads on near the end of the feed. */
+export const feedNext = `
 -- The end of the feed, and the events after a position if that is near the end: one round trip for a reader that follows.
 -- The end comes in a row of its own, which is the first. The events are read by a statement with a snapshot of its own,
 -- which is newer than the end; where the transaction keeps its first snapshot, none are read.
@@ -87,7 +92,10 @@ begin
       where page.before < max_bytes order by page.position;
   end if;
 end $eventspine$;
+`
 
+/** Registers a writer. */
+export const enterRegister = `
 -- Says that this transaction may still write behind the present end of the sequence, until it ends.
 create function {schema}.enter_register(is_serialized boolean) returns void language plpgsql as $eventspine$
 declare

@@ -1,5 +1,6 @@
-import { effectsSchema } from './effects-schema.ts'
-import { append, appendMany, deleteStream, register } from './schema-functions.ts'
+import { withDrawnPosition } from './drawn-position.ts'
+import { effectsSchema, numberOutbox, outboxEnd } from './effects-schema.ts'
+import { append, appendMany, deleteStream, enterRegister, feedEnd, feedNext } from './schema-functions.ts'
 import { tables } from './schema-tables.ts'
 
 /** A migration of the schema. A released migration never changes; each change is a new migration. */
@@ -12,7 +13,9 @@ export interface SchemaStep {
   readonly sql: string
 }
 
+const register = `${feedEnd}${feedNext}${enterRegister}`
 const initial = `${tables}${register}${append}${deleteStream}${appendMany}`
+const readers = `${feedEnd}${enterRegister}${append}${appendMany}${numberOutbox}${outboxEnd}`
 
 /** All migrations, in order. */
 export const schemaSteps: readonly SchemaStep[] = [
@@ -24,6 +27,7 @@ export const schemaSteps: readonly SchemaStep[] = [
     oldestLibrary: 1,
     sql: 'alter table {schema}.parked_events add column error_stack text;',
   },
+  { version: 4, name: 'exact ends of the sequences', oldestLibrary: 1, sql: withDrawnPosition(readers) },
 ]
 
 /** Version of the schema that this release needs. */

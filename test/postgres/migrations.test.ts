@@ -23,6 +23,7 @@ it('is run by one of several instances that start at once', async () => {
     { version: 1, name: 'event store' },
     { version: 2, name: 'inbox and outbox' },
     { version: 3, name: 'stacks of parked events' },
+    { version: 4, name: 'exact ends of the sequences' },
   ])
   await Promise.all(stores.map((one) => one.close()))
 })
@@ -33,11 +34,12 @@ it('reports missing migrations at the start, with the remedy', async () => {
 
   const error = await stores.ready().catch((thrown: unknown) => thrown)
   expect(error).toBeInstanceOf(StoreSchemaError)
-  expect(error).toMatchObject({ found: 0, needed: 3, message: expect.stringContaining("migrate: 'run'") })
+  expect(error).toMatchObject({ found: 0, needed: 4, message: expect.stringContaining("migrate: 'run'") })
   expect(await stores.migrations.list()).toMatchObject([
     { version: 1, isApplied: false },
     { version: 2, isApplied: false },
     { version: 3, isApplied: false },
+    { version: 4, isApplied: false },
   ])
   expect((await stores.events.health()).status).toBe('down')
   // The next call looks again.
@@ -47,6 +49,7 @@ it('reports missing migrations at the start, with the remedy', async () => {
     { version: 1, isApplied: true },
     { version: 2, isApplied: true },
     { version: 3, isApplied: true },
+    { version: 4, isApplied: true },
   ])
 })
 
@@ -58,7 +61,7 @@ it('can be printed and run by other tools', async () => {
 
   expect((await append(stores)).globalPosition).toBe(1)
   expect((await stores.events.deleteStream({ aggregateId: 'a', aggregateType: 'Note' })).newVersion).toBe(2)
-  expect(postgresMigrationSql({ schema, after: 3 })).toBe('')
+  expect(postgresMigrationSql({ schema, after: 4 })).toBe('')
   await client.query(`drop schema ${client.escapeIdentifier(schema)} cascade`)
 })
 
@@ -68,11 +71,11 @@ it('migrates the schema of an older release, and keeps its events', async () => 
   const [first = ''] = postgresMigrationSql({ schema }).split(/(?<=^commit;\n)/m)
   await client.query(first)
   await using stores = openStores({ schema })
-  expect((await stores.migrations.list()).map(({ isApplied }) => isApplied)).toEqual([true, false, false])
+  expect((await stores.migrations.list()).map(({ isApplied }) => isApplied)).toEqual([true, false, false, false])
   await append(stores)
   await stores.transaction((tx) => tx.outbox.add([noted('b')]))
 
-  expect((await stores.migrations.list()).map(({ isApplied }) => isApplied)).toEqual([true, true, true])
+  expect((await stores.migrations.list()).map(({ isApplied }) => isApplied)).toEqual([true, true, true, true])
   expect(await stores.outbox.headPosition()).toBe(1)
 })
 
@@ -89,7 +92,7 @@ it('refuses a schema that is too new with both versions, and accepts a newer one
   await client.query(`update "${schema}".migrations set oldest_library = 7 where version = 7`)
   for (const migrate of ['check', 'run'] as const) {
     await using tooOld = openStores({ schema, migrate })
-    await expect(tooOld.ready()).rejects.toMatchObject({ code: 'STORE_SCHEMA', found: 7, needed: 3 })
+    await expect(tooOld.ready()).rejects.toMatchObject({ code: 'STORE_SCHEMA', found: 7, needed: 4 })
   }
   await using unchecked = openStores({ schema, migrate: 'off' })
   await append(unchecked)
@@ -138,5 +141,10 @@ it('lets a role without the right to create objects run a service, and names a m
   await stores.events.deleteStream({ aggregateId: 'a', aggregateType: 'Note' })
   expect((await stores.events.readPage()).events).toHaveLength(2)
   expect((await stores.events.health()).status).toBe('up')
+
+  // Without it, a position that cannot be read must not count as none.
+  await client.query(`revoke select, usage on all sequences in schema ${schema} from ${schema}`)
+  await expect(append(stores, 'd')).rejects.toBeInstanceOf(PostgresPermissionError)
+  await expect(stores.events.readPage({ fromPosition: 1 })).rejects.toBeInstanceOf(PostgresPermissionError)
   await client.query(`drop owned by ${schema}; drop role ${schema}`)
 })
