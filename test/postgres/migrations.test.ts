@@ -71,7 +71,12 @@ it('migrates the schema of an older release, and keeps its events', async () => 
   const [first = ''] = postgresMigrationSql({ schema }).split(/(?<=^commit;\n)/m)
   await client.query(first)
   await using stores = openStores({ schema })
-  expect((await stores.migrations.list()).map(({ isApplied }) => isApplied)).toEqual([true, false, false, false])
+  expect((await stores.migrations.list()).map(({ isApplied }) => isApplied)).toEqual([
+    true,
+    false,
+    false,
+    false,
+  ])
   await append(stores)
   await stores.transaction((tx) => tx.outbox.add([noted('b')]))
 
