@@ -1,10 +1,4 @@
-import {
-  EventInit,
-  type EventPayload,
-  type EventSource,
-  instantiate,
-  rememberSource,
-} from '../events/domain-event.ts'
+import { EventInit, type EventPayload, type EventSource, instantiate } from '../events/domain-event.ts'
 import { copyMetadata, type EventEnvelope } from '../events/envelope.ts'
 import { EventValidationError } from '../events/errors.ts'
 import { ImmutableDate } from '../events/immutable.ts'
@@ -124,14 +118,8 @@ export function reviveEvent(
 ): DomainEvent {
   try {
     const complete = { ...envelope, metadata: copyMetadata(envelope.eventType, metadata) }
-    const init = new EventInit(complete, payload, false)
-    const event = eventClass === undefined ? new GenericEvent(init) : instantiate(eventClass, init)
-    if (source !== undefined) {
-      const { eventType, aggregateType } = envelope
-      const isRenamed = event.eventType !== eventType || event.aggregateType !== aggregateType
-      rememberSource(event, isRenamed ? { ...source, names: { eventType, aggregateType } } : source)
-    }
-    return event
+    const init = new EventInit(complete, payload, false, { source })
+    return eventClass === undefined ? new GenericEvent(init) : instantiate(eventClass, init)
   } catch (error) {
     const fault =
       error instanceof EventValidationError ? error.message : `The schema of ${envelope.eventType} failed.`

@@ -8,6 +8,7 @@ import {
   EventInit,
   type EventPayload,
   isEnvelopeKey,
+  stateOf,
   takesEventInit,
   writtenFormOf,
 } from './domain-event.ts'
@@ -130,15 +131,15 @@ function makeEventClass(
 
       constructor(input: EnvelopeInput | EventInit) {
         if (input instanceof EventInit) {
-          const { envelope, payload, isTrusted } = convert === undefined ? input : convert(input)
-          const checked = isTrusted ? input : check(payload, false)
-          super(envelope, checked.payload, checked.written, earlier)
+          const init = convert === undefined ? input : convert(input)
+          const checked = init.isTrusted ? init : check(init.payload, false)
+          super(init.envelope, stateOf(init.envelope, checked, earlier, init.source))
         } else {
           const given = payloadOf(kind, input)
           // buildEnvelope checks each field of its input.
           const envelope = buildEnvelope(kind, input)
           const checked = check(given, true)
-          super(envelope, checked.payload, checked.written, earlier)
+          super(envelope, stateOf(envelope, checked, earlier))
           if (earlier !== undefined) readBackFrom(earlier, this, chain, check)
         }
       }
@@ -198,11 +199,11 @@ function readBackFrom(
 
 /** Converts the input of an event of an earlier version to the current version. */
 function upcastInit(init: EventInit, upcasts: Upcasts<unknown>): EventInit {
-  const { envelope, payload } = init
+  const { envelope, payload, source } = init
   const { eventType, eventVersion } = envelope
   if (eventVersion >= upcasts.version) return init
   const current = upcasts.upcast(eventType, payload, eventVersion)
-  return new EventInit({ ...envelope, eventVersion: upcasts.version }, current, false)
+  return new EventInit({ ...envelope, eventVersion: upcasts.version }, current, false, { source })
 }
 
 function renamedInit(init: EventInit, names: Required<EventNames>): EventInit {
@@ -211,7 +212,11 @@ function renamedInit(init: EventInit, names: Required<EventNames>): EventInit {
   const isOther = names.aggregateTypeAliases.includes(envelope.aggregateType)
   if (!isOther && envelope.eventType === eventType) return init
   const aggregateType = isOther ? names.aggregateType : envelope.aggregateType
-  return new EventInit({ ...envelope, eventType, aggregateType }, payload, isTrusted, written)
+  const source = init.source && {
+    ...init.source,
+    names: { eventType: envelope.eventType, aggregateType: envelope.aggregateType },
+  }
+  return new EventInit({ ...envelope, eventType, aggregateType }, payload, isTrusted, { written, source })
 }
 
 /** The fields of an input that are not part of the envelope. */

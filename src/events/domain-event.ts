@@ -38,18 +38,44 @@ export class EventInit {
   readonly isTrusted: boolean
   /** The payload as it is written to JSON. Differs from the payload if that contains instances, which can change later. */
   readonly written: EventPayload
+  /** The body that the event is decoded from, if the event keeps it. */
+  readonly source: EventSource | undefined
 
   constructor(
     envelope: BuiltEnvelope,
     payload: EventPayload,
     isTrusted: boolean,
-    written: EventPayload = payload,
+    { written = payload, source }: Partial<Pick<EventState, 'written' | 'source'>> = {},
   ) {
     this.envelope = envelope
     this.payload = payload
     this.isTrusted = isTrusted
     this.written = written
+    this.source = source
   }
+}
+
+/** What an event knows in addition to its fields. One object, because each private field costs every class. */
+export interface EventState {
+  readonly startsCorrelation: boolean
+  /** Frozen; its fields become fields of the event. */
+  readonly payload: EventPayload
+  /** The payload in its JSON form. Differs from the payload if that contains instances. */
+  readonly written: EventPayload
+  /** Set if the event is written in an earlier version. */
+  readonly earlier: EarlierForm | undefined
+  /** The body that the event was decoded from. */
+  readonly source: EventSource | undefined
+}
+
+/** The state of an event with this payload. */
+export function stateOf(
+  { startsCorrelation = false }: BuiltEnvelope,
+  { payload, written = payload }: { readonly payload: EventPayload; readonly written?: EventPayload },
+  earlier?: EarlierForm,
+  source?: EventSource,
+): EventState {
+  return { startsCorrelation, payload, written, earlier, source }
 }
 
 /** How a class writes its events in an earlier version. */
@@ -61,12 +87,21 @@ export interface EarlierForm {
 
 /** The classes whose constructors accept an {@link EventInit}: those that `defineEvent` returns, and GenericEvent. */
 const initializers = new WeakSet<object>()
+let initializerCount = 0
 
 /** Declares that the constructor of a class accepts an {@link EventInit}. */
 export function takesEventInit<C extends object>(eventClass: C): C {
   initializers.add(eventClass)
+  initializerCount += 1
   return eventClass
 }
+
+/**
+ * From this many classes on, the fields of the envelope are copied by one call. V8 caches each assignment to a field for
+ * each class, in a cache that 1,000 classes with twelve fields overflow: then an assignment takes 20 times as long. With
+ * fewer classes, assignments take half the time of the call.
+ */
+const MANY_CLASSES = 100
 
 /**
  * Creates an instance of an event class from a complete envelope and payload. The constructor of a class that extends a
@@ -86,7 +121,6 @@ type EventConstructor<E extends DomainEvent> = abstract new (input: never) => E
 
 let isOwnEvent: (value: object) => value is DomainEvent
 let readSource: (event: DomainEvent) => EventSource | undefined
-let writeSource: (event: DomainEvent, source: EventSource) => void
 let readWritten: (event: DomainEvent) => WrittenForm
 // Functions instead of private methods, which would cost each event a slot.
 let changedCopy: <E extends DomainEvent>(event: E, changes: Partial<BuiltEnvelope>) => E
@@ -100,38 +134,39 @@ let tenantCopy: (event: DomainEvent, tenantId: string) => DomainEvent
 export abstract class DomainEvent implements EventEnvelope {
   static {
     markCopy(DomainEvent.prototype)
-    isOwnEvent = (value): value is DomainEvent => #written in value
+    isOwnEvent = (value): value is DomainEvent => #state in value
     readSource = (event) => {
       if (!isEvent(event)) throw notAnEvent('A codec encodes events', event)
-      return event.#source
-    }
-    writeSource = (event, source) => {
-      event.#source = source
+      return event.#state.source
     }
     readWritten = (event) => {
-      const written = event.#written
-      if (event.#earlier === undefined) return { eventVersion: event.eventVersion, payload: written }
-      const { version, downcast } = event.#earlier
+      const { written, earlier } = event.#state
+      if (earlier === undefined) return { eventVersion: event.eventVersion, payload: written }
+      const { version, downcast } = earlier
       // The decoded form of an object is an object.
       return { eventVersion: version, payload: downcast(decodedForm(written, '') as EventPayload) }
     }
     changedCopy = (event, changes) => {
-      const envelope = { ...envelopeOf(event), startsCorrelation: event.#startsCorrelation, ...changes }
-      const init = new EventInit(envelope, event.#payload, true, event.#written)
+      const { startsCorrelation, payload, written } = event.#state
+      const envelope = { ...envelopeOf(event), startsCorrelation, ...changes }
+      const init = new EventInit(envelope, payload, true, { written })
       // The class that created this instance.
       return instantiate(event.constructor as EventConstructor<typeof event>, init)
     }
     causedCopy = (event, cause) => {
       // An event that came from a broker is passed on unchanged.
-      if (event.#source !== undefined || event.eventId === cause.eventId) return event
+      const { source, startsCorrelation } = event.#state
+      if (source !== undefined || event.eventId === cause.eventId) return event
       const { causationId = cause.eventId } = event
-      if (!event.#startsCorrelation && causationId === event.causationId) return event
-      const correlationId = event.#startsCorrelation ? cause.correlationId : event.correlationId
+      if (!startsCorrelation && causationId === event.causationId) return event
+      const correlationId = startsCorrelation ? cause.correlationId : event.correlationId
       return changedCopy(event, { causationId, correlationId, startsCorrelation: false })
     }
     // An event that came from a broker is passed on unchanged.
     tenantCopy = (event, tenantId) =>
-      event.#source !== undefined || event.tenantId !== undefined ? event : changedCopy(event, { tenantId })
+      event.#state.source !== undefined || event.tenantId !== undefined
+        ? event
+        : changedCopy(event, { tenantId })
   }
 
   // Declared, because a field definition would set each of them twice.
@@ -147,40 +182,27 @@ export abstract class DomainEvent implements EventEnvelope {
   declare readonly correlationId: string
   declare readonly causationId: string | undefined
   declare readonly metadata: EventMetadata
-  readonly #startsCorrelation: boolean
-  readonly #payload: EventPayload
-  readonly #written: EventPayload
-  readonly #earlier: EarlierForm | undefined
-  #source: EventSource | undefined
+  readonly #state: EventState
 
-  /**
-   * @param payload - frozen; its fields become fields of the event.
-   * @param written - the payload in its JSON form, if it contains class instances.
-   * @param earlier - set if the event is written in an earlier version.
-   */
-  protected constructor(
-    envelope: BuiltEnvelope,
-    payload: EventPayload,
-    written: EventPayload = payload,
-    earlier?: EarlierForm,
-  ) {
-    this.eventId = envelope.eventId
-    this.eventType = envelope.eventType
-    this.eventVersion = envelope.eventVersion
-    this.occurredAt = envelope.occurredAt
-    this.aggregateId = envelope.aggregateId
-    this.aggregateType = envelope.aggregateType
-    this.aggregateVersion = envelope.aggregateVersion
-    this.tenantId = envelope.tenantId
-    this.actorId = envelope.actorId
-    this.correlationId = envelope.correlationId
-    this.causationId = envelope.causationId
-    this.metadata = envelope.metadata
-    this.#startsCorrelation = envelope.startsCorrelation === true
-    this.#payload = payload
-    this.#written = written
-    this.#earlier = earlier
-    Object.assign(this, payload)
+  protected constructor(envelope: BuiltEnvelope, state: EventState) {
+    if (initializerCount < MANY_CLASSES) {
+      this.eventId = envelope.eventId
+      this.eventType = envelope.eventType
+      this.eventVersion = envelope.eventVersion
+      this.occurredAt = envelope.occurredAt
+      this.aggregateId = envelope.aggregateId
+      this.aggregateType = envelope.aggregateType
+      this.aggregateVersion = envelope.aggregateVersion
+      this.tenantId = envelope.tenantId
+      this.actorId = envelope.actorId
+      this.correlationId = envelope.correlationId
+      this.causationId = envelope.causationId
+      this.metadata = envelope.metadata
+    } else {
+      Object.assign(this, envelopeOf(envelope))
+    }
+    this.#state = state
+    Object.assign(this, state.payload)
     Object.freeze(this)
   }
 
@@ -215,7 +237,8 @@ export abstract class DomainEvent implements EventEnvelope {
    * declared names.
    */
   toJSON(): Record<string, unknown> {
-    if (this.#earlier === undefined) return wireForm(this, this.#written)
+    const { written, earlier } = this.#state
+    if (earlier === undefined) return wireForm(this, written)
     const { eventVersion, payload } = readWritten(this)
     return wireForm(this, payload, eventVersion)
   }
@@ -242,12 +265,8 @@ export function sourceOf(event: DomainEvent): EventSource | undefined {
   return readSource(event)
 }
 
-/** Stores the body that the event was decoded from. */
-export function rememberSource(event: DomainEvent, source: EventSource): void {
-  writeSource(event, source)
-}
-
-export function envelopeOf(event: DomainEvent): EventEnvelope {
+/** The fields of the envelope, without others. */
+export function envelopeOf(event: EventEnvelope): EventEnvelope {
   const {
     eventId,
     eventType,

@@ -3,6 +3,7 @@ import {
   EventInit,
   type EventPayload,
   isWireEnvelopeKey,
+  stateOf,
   takesEventInit,
 } from './domain-event.ts'
 import {
@@ -41,10 +42,11 @@ export class GenericEvent extends DomainEvent {
   /** @throws EventValidationError if the envelope or the data breaks a rule. */
   constructor(input: GenericEventInput | EventInit) {
     if (input instanceof EventInit) {
-      const { envelope, payload, isTrusted } = input
-      const data = isTrusted ? payload : { data: freezeData(envelope.eventType, payload) }
+      const { envelope, isTrusted, source } = input
+      const payload = isTrusted ? input.payload : { data: freezeData(envelope.eventType, input.payload) }
       // Either branch above, or the constructor of the copied event, has made it of an object.
-      super(envelope, data, data['data'] as EventPayload)
+      const written = payload['data'] as EventPayload
+      super(envelope, stateOf(envelope, { payload, written }, undefined, source))
     } else {
       for (const path of ['eventType', 'aggregateType'] as const) {
         const rule = textFault(input[path])
@@ -62,7 +64,8 @@ export class GenericEvent extends DomainEvent {
       const rule = versionFault(eventVersion)
       if (rule !== undefined) throw new EventValidationError(eventType, [{ path: 'eventVersion', rule }])
       const frozen = freezeData(eventType, data)
-      super(buildEnvelope({ eventType, aggregateType, eventVersion }, input), { data: frozen }, frozen)
+      const envelope = buildEnvelope({ eventType, aggregateType, eventVersion }, input)
+      super(envelope, stateOf(envelope, { payload: { data: frozen }, written: frozen }))
     }
   }
 

@@ -1,4 +1,4 @@
-import { DomainEvent, type EventSource, rememberSource } from './domain-event.ts'
+import { DomainEvent, type EventSource, stateOf } from './domain-event.ts'
 import type { EventEnvelope } from './envelope.ts'
 
 const NO_PAYLOAD = Object.freeze({})
@@ -9,8 +9,7 @@ const NO_PAYLOAD = Object.freeze({})
  */
 export class PassedOnEvent extends DomainEvent {
   constructor(envelope: EventEnvelope, source: EventSource) {
-    super(envelope, NO_PAYLOAD)
-    rememberSource(this, source)
+    super(envelope, stateOf(envelope, { payload: NO_PAYLOAD }, undefined, source))
   }
 
   /** Instead of an event without its payload. */

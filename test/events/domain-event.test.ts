@@ -1,7 +1,8 @@
 import { inspect } from 'node:util'
 import { describe, expect, it } from 'vitest'
 import { z } from 'zod'
-import { defineEvent } from '../../src/index.ts'
+import { ENVELOPE_KEYS } from '../../src/events/envelope.ts'
+import { type DomainEvent, defineEvent, JsonCodec } from '../../src/index.ts'
 import { OrderCreated, orderCreated, orderShipped } from '../support/order-events.ts'
 
 class OrderPlaced extends defineEvent({
@@ -210,4 +211,21 @@ describe('data of an event', () => {
     expect(event.value).toBe('0.10')
     expect(JSON.stringify(event)).toContain('"value":"0.10"')
   })
+})
+
+it('has the same fields in the same order in a process with many event classes', () => {
+  const fields = (event: DomainEvent) => Object.entries(event)
+  const codec = new JsonCodec()
+  const event = placed()
+  const decoded = codec.decode(codec.encode(event), () => OrderPlaced)
+  const before = [fields(event), fields(event.withAggregateVersion(3)), fields(decoded)]
+  for (let index = 0; index < 150; index += 1)
+    defineEvent({ type: `Other${index}`, aggregateType: 'Order', schema: z.object({}) })
+
+  const later = placed()
+  const laterDecoded = codec.decode(codec.encode(later), () => OrderPlaced)
+  expect([fields(later), fields(later.withAggregateVersion(3)), fields(laterDecoded)]).toEqual(before)
+  expect(Object.keys(later).slice(0, ENVELOPE_KEYS.length)).toEqual([...ENVELOPE_KEYS])
+  expect(Object.isFrozen(later)).toBe(true)
+  expect(codec.encode(laterDecoded).body).toBe(codec.encode(decoded).body)
 })
