@@ -5,6 +5,9 @@ import { Team, type TeamOptions } from './team.ts'
 
 const PARTITIONS = 8
 
+/** A round in which the worker, the server and the counting process get in each other's way differs by half from the next. */
+const ROUNDS = 11
+
 /** Only on the brokers that have no partitions of their own. */
 export function partitionSteps(kind: 'redis' | 'rabbitmq', url: string, counts: PartitionCounts): Step[] {
   const step = (work: string, count: number, ours: Part, raw: Part) =>
@@ -41,6 +44,7 @@ function teamStep(work: string, count: number, ours: TeamOptions, raw: TeamOptio
       const step = compare({
         work,
         unit: 'events/s',
+        rounds: ROUNDS,
         ours: () => first.drain(sized(count)),
         raw: () => second.drain(sized(count)),
       })

@@ -9,7 +9,7 @@ const NEEDED =
 /** Without these, the bus works, but less well. docs/redis.md says how. */
 const OPTIONAL =
   'XREVRANGE XTRIM HGET HSET HSETNX HDEL HGETALL HRANDFIELD HSCAN SADD SREM SMEMBERS SISMEMBER ZADD ZREM ZCARD ZSCORE ' +
-  'ZRANGEBYSCORE RPUSH LPOS LLEN LINDEX LREM PEXPIRE TIME INFO CLIENT|INFO CLIENT|LIST CLIENT|UNBLOCK'
+  'ZRANGEBYSCORE RPUSH LPOS LLEN LINDEX LREM PEXPIRE TIME WATCH MULTI EXEC INFO CLIENT|INFO CLIENT|LIST CLIENT|UNBLOCK'
 
 /** What follows the name of a command. Redis 8 refuses to check a command with a wrong number of arguments. */
 const ARGUMENTS: Readonly<Record<string, (key: string) => readonly string[]>> = {
@@ -19,13 +19,15 @@ const ARGUMENTS: Readonly<Record<string, (key: string) => readonly string[]>> = 
   XCLAIM: (key) => [key, 'doctor', 'doctor', '0', '1-1'],
   'XINFO|STREAM': (key) => [key],
   TIME: () => [],
+  MULTI: () => [],
+  EXEC: () => [],
   PING: () => [],
   INFO: () => [],
   'CLIENT|ID': () => [],
   'CLIENT|INFO': () => [],
   'CLIENT|LIST': () => [],
   'CLIENT|UNBLOCK': () => ['0'],
-  ...argumentsOf('TYPE GET EXISTS UNLINK HGETALL SMEMBERS ZCARD LLEN XLEN', []),
+  ...argumentsOf('TYPE GET EXISTS UNLINK WATCH HGETALL SMEMBERS ZCARD LLEN XLEN', []),
   ...argumentsOf('HGET SISMEMBER ZSCORE LINDEX PEXPIRE', ['1']),
   ...argumentsOf('HSETNX LREM', ['1', '1']),
 }
@@ -35,7 +37,7 @@ function argumentsOf(names: string, rest: readonly string[]) {
 }
 
 /** Commands that need no pattern of keys. */
-const isKeyless = (name: string) => /^(?:TIME|PING|INFO|CLIENT\|.*)$/.test(name)
+const isKeyless = (name: string) => /^(?:TIME|PING|INFO|MULTI|EXEC|CLIENT\|.*)$/.test(name)
 
 /**
  * ARGV: a JSON array of commands. Returns the numbers of those that the user may not run, without running any; nil if the

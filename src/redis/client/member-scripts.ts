@@ -93,21 +93,3 @@ return 1`
 export const GIVE_UP = `
 if redis.call('HGET', KEYS[1], ARGV[1]) ~= ARGV[2] then return 0 end
 return redis.call('HDEL', KEYS[1], ARGV[1])`
-
-/**
- * KEYS: leases, streams; ARGV: group, consumer, most entries, then partition and fence of each stream. Reads new entries
- * of the streams whose leases are valid.
- */
-export const READ_LEASED = `
-local room, pages = tonumber(ARGV[3]), {}
-for i = 2, #KEYS do
-  if room <= 0 then break end
-  if redis.call('HGET', KEYS[1], ARGV[2 * i]) == ARGV[2 * i + 1] then
-    local reply = redis.call('XREADGROUP', 'GROUP', ARGV[1], ARGV[2], 'COUNT', room, 'STREAMS', KEYS[i], '>')
-    if reply then
-      room = room - #reply[1][2]
-      pages[#pages + 1] = { KEYS[i], reply[1][2] }
-    end
-  end
-end
-return pages`

@@ -1,7 +1,7 @@
 import type { RedisArgument, RedisClient } from './client.ts'
 import type { StreamLease } from './consumed-stream.ts'
 import { DEAD_LETTER, PARK, PASS_ON, REMOVE_PARKED, REPLAY, STALE_PARKED } from './dead-letter-scripts.ts'
-import { BEAT, EVICT, GIVE_UP, LEAVE, READ_LEASED } from './member-scripts.ts'
+import { BEAT, EVICT, GIVE_UP, LEAVE } from './member-scripts.ts'
 import { FENCED, MAX_UNPACKED, NOW, OWNED } from './script-parts.ts'
 
 /**
@@ -308,7 +308,6 @@ const SCRIPTS = {
   EVICT,
   LEAVE,
   GIVE_UP,
-  READ_LEASED,
   SET_DUE,
   NEXT_DUE,
   RELEASE_WAITING,

@@ -56,8 +56,14 @@ export interface HeldEntryFields {
 export function groupByOwnership(entries: readonly HeldEntry[]): readonly (readonly HeldEntry[])[] {
   const [first] = entries
   if (first !== undefined && entries.every((entry) => isOwnedAlike(entry, first))) return [entries]
-  const groups = Map.groupBy(entries, ({ stream, lease }) => `${stream.key} ${lease?.fence ?? ''}`)
-  return [...groups.values()]
+  // A stream has one lease at a time, so this finds few groups for each entry.
+  const groups: HeldEntry[][] = []
+  for (const entry of entries) {
+    const group = groups.find(([other]) => other !== undefined && isOwnedAlike(entry, other))
+    if (group === undefined) groups.push([entry])
+    else group.push(entry)
+  }
+  return groups
 }
 
 function isOwnedAlike({ stream, lease }: HeldEntry, other: HeldEntry): boolean {
