@@ -6,7 +6,7 @@ const { values, positionals } = parseArgs({
   options: {
     json: { type: 'boolean', default: false },
     quick: { type: 'boolean', default: false },
-    only: { type: 'string' },
+    only: { type: 'string', multiple: true },
     large: { type: 'boolean', default: false },
     compare: { type: 'string' },
     unsaved: { type: 'boolean', default: false },
@@ -17,7 +17,7 @@ const { values, positionals } = parseArgs({
 export const isJson = values.json
 /** Runs one round with tiny counts, to check that the benchmark works. Its figures are meaningless and not stored. */
 export const isQuick = values.quick
-/** Runs only workloads whose name contains this text. The results are not stored. */
+/** Runs only workloads whose name contains one of these texts. The results are not stored. */
 export const only = values.only
 /** Runs the workloads that take several minutes, and no others. */
 export const isLarge = values.large

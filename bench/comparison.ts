@@ -20,6 +20,8 @@ export interface ComparedRow {
 
 type Figure = Pick<BenchRow, 'ratio' | 'spread'>
 
+type RowName = Pick<BenchRow, 'bus' | 'work' | 'peer'>
+
 /** A smaller change is never judged, however close the rounds are to each other. */
 const LEAST_NOISE = 0.03
 
@@ -42,6 +44,11 @@ export function mergeRuns(runs: readonly (readonly BenchRow[])[]): readonly Benc
     const [ours, raw] = [median(rows.map((row) => row.ours)), median(rows.map((row) => row.raw))]
     return [{ ...first, ours, raw, ratio: rounded(median(ratios)), spread: spreadOf(ratios) }]
   })
+}
+
+/** True for two figures of the same workload. */
+export function isSameRow(one: RowName, other: RowName): boolean {
+  return keyOf(one) === keyOf(other)
 }
 
 /** Prints both runs side by side. @returns the rows that have lost more than their noise. */
@@ -94,7 +101,7 @@ function deviation({ spread: [least, most] }: Figure): number {
   return (most - least) / 2
 }
 
-function keyOf({ bus, work, peer }: BenchRow): string {
+function keyOf({ bus, work, peer }: RowName): string {
   return JSON.stringify([bus, work, peer])
 }
 
